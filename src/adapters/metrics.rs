@@ -1,0 +1,173 @@
+//! The metrics of INTERFACE §8 that exist by now: names, labels, and nothing that a request
+//! could make a new label value with.
+
+use prometheus::{
+    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// Seconds; the buckets of OpenTelemetry's HTTP durations, and three for slow ERPs.
+const DURATION_BUCKETS: [f64; 17] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0,
+    300.0,
+];
+
+/// All metrics of one gateway.
+pub struct Metrics {
+    registry: Registry,
+    /// `requests_total{route,client,method,status}`.
+    pub requests: IntCounterVec,
+    /// `request_duration_seconds{route}`.
+    pub request_duration: HistogramVec,
+    /// `refusals_total{reason,route,client}`.
+    pub refusals: IntCounterVec,
+    /// `vendor_requests_total{vendor,outcome}`: how each request that asked a vendor ended.
+    pub vendor_requests: IntCounterVec,
+    /// `vendor_request_duration_seconds{vendor}`: from asking to the head of the answer.
+    pub vendor_request_duration: HistogramVec,
+    /// `vendor_attempts_total{vendor,result}`: how each try ended.
+    pub vendor_attempts: IntCounterVec,
+    /// `config_reloads_total{result}`.
+    pub config_reloads: IntCounterVec,
+    /// `config_generation`.
+    pub config_generation: IntGauge,
+    /// `connections{listener}`.
+    pub connections: IntGaugeVec,
+    /// `connections_closed_total{listener,reason}`.
+    pub connections_closed: IntCounterVec,
+    /// `log_lines_dropped`: addition to the contract.
+    pub log_lines_dropped: Gauge,
+}
+
+impl Metrics {
+    /// Registers everything.
+    ///
+    /// # Errors
+    /// A name that is wrong or registered twice: a defect of this file.
+    pub fn new() -> Result<Metrics, prometheus::Error> {
+        let registry = Registry::new();
+        let build = IntGaugeVec::new(opts("build_info", "The version that runs."), &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        registry.register(Box::new(build))?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let dropped =
+            Gauge::with_opts(opts("log_lines_dropped", "Log lines that nobody read in time."))?;
+        registry.register(Box::new(dropped.clone()))?;
+        let counters = |name, help, labels: &[&str]| counters(&registry, name, help, labels);
+        let durations = |name, help, labels: &[&str]| durations(&registry, name, help, labels);
+        let requests = "Requests that were answered, or whose client left.";
+        let took = "From the head of a request to the end of its answer.";
+        let refused = "Requests that erpgate answered in the vendor's place.";
+        let asked = "Requests that asked a vendor, by how they ended.";
+        let metrics = Metrics {
+            requests: counters("requests_total", requests, &["route", "client", "method", "status"])?,
+            request_duration: durations("request_duration_seconds", took, &["route"])?,
+            refusals: counters("refusals_total", refused, &["reason", "route", "client"])?,
+            vendor_requests: counters("vendor_requests_total", asked, &["vendor", "outcome"])?,
+            vendor_request_duration: durations(
+                "vendor_request_duration_seconds",
+                "From asking the vendor to the head of its answer.",
+                &["vendor"],
+            )?,
+            vendor_attempts: counters(
+                "vendor_attempts_total",
+                "Tries at a vendor, by how they ended.",
+                &["vendor", "result"],
+            )?,
+            config_reloads: counters(
+                "config_reloads_total",
+                "Reloads of the configuration.",
+                &["result"],
+            )?,
+            config_generation: gauge(
+                &registry,
+                "config_generation",
+                "Counts the configurations that this process has served with.",
+            )?,
+            connections: gauges(&registry, "connections", "Open connections.", &["listener"])?,
+            connections_closed: counters(
+                "connections_closed_total",
+                "Connections that ended, by why.",
+                &["listener", "reason"],
+            )?,
+            log_lines_dropped: dropped,
+            registry,
+        };
+        for result in ["accepted", "refused"] {
+            metrics.config_reloads.with_label_values(&[result]).reset();
+        }
+        Ok(metrics)
+    }
+
+    /// The text exposition format, version 0.0.4.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        // Writing to memory can't fail; a family that can't be encoded is left out.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        text
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(format!("erpgate_{name}"), help)
+}
+
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let counters = IntCounterVec::new(opts(name, help), labels)?;
+    registry.register(Box::new(counters.clone()))?;
+    Ok(counters)
+}
+
+fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntGaugeVec, prometheus::Error> {
+    let gauges = IntGaugeVec::new(opts(name, help), labels)?;
+    registry.register(Box::new(gauges.clone()))?;
+    Ok(gauges)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::with_opts(opts(name, help))?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn durations(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<HistogramVec, prometheus::Error> {
+    let buckets = HistogramOpts::from(opts(name, help)).buckets(DURATION_BUCKETS.to_vec());
+    let histograms = HistogramVec::new(buckets, labels)?;
+    registry.register(Box::new(histograms.clone()))?;
+    Ok(histograms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_contract() {
+        let metrics = Metrics::new().expect("each name once");
+        metrics.requests.with_label_values(&["netsuite", "unknown", "GET", "200"]).inc();
+        let text = String::from_utf8(metrics.text()).expect("text");
+        let line = concat!(
+            "erpgate_requests_total{client=\"unknown\",method=\"GET\",",
+            "route=\"netsuite\",status=\"200\"} 1"
+        );
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("erpgate_build_info{version="));
+        assert!(text.contains("erpgate_config_reloads_total{result=\"refused\"} 0"));
+    }
+}

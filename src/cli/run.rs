@@ -1,0 +1,157 @@
+//! `erpgate run`: serves until it is told to stop.
+
+use super::serving::{self, Serving};
+use super::{CUT, DONE, FAILED};
+use crate::adapters::log::{Bridge, Log};
+use crate::config::Config;
+use std::io::Write;
+use std::path::PathBuf;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What the command was asked for.
+#[derive(Debug)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Whether vendors are simulated.
+    pub sandbox: bool,
+    /// Whether to take over from a running gateway.
+    pub replace: bool,
+}
+
+/// Serves. Returns the exit status.
+pub fn run(options: &Options) -> u8 {
+    let loaded = serving::read(&options.config, options.sandbox);
+    let problems = loaded.human();
+    if !problems.is_empty() {
+        complain(&problems);
+    }
+    let Some(config) = loaded.config else { return FAILED };
+    let log = Log::to(Box::new(std::io::stdout()));
+    if log::set_boxed_logger(Box::new(Bridge(log.clone()))).is_ok() {
+        log::set_max_level(log::LevelFilter::Warn);
+    }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if config.server.workers > 0 {
+        runtime.worker_threads(config.server.workers);
+    }
+    let status = match runtime.enable_all().build() {
+        Ok(runtime) => {
+            let status = runtime.block_on(serve(options, config, log.clone()));
+            // What is still running was told to stop and had its time.
+            runtime.shutdown_background();
+            status
+        }
+        Err(error) => {
+            complain(&format!("no runtime: {error}\n"));
+            FAILED
+        }
+    };
+    log.close();
+    status
+}
+
+async fn serve(options: &Options, config: Config, log: Log) -> u8 {
+    let drain_timeout = config.server.drain_timeout;
+    let handover = config.server.handover.clone();
+    let (sandbox, replace) = (options.sandbox, options.replace);
+    // Before anything serves: a signal must never find its default action.
+    let listening =
+        Signals::listen().and_then(|signals| Ok((signals, signal(SignalKind::hangup())?)));
+    let (mut signals, mut hangup) = match listening {
+        Ok(listening) => listening,
+        Err(error) => {
+            complain(&format!("no signals: {error}\n"));
+            return FAILED;
+        }
+    };
+    let serving = match serving::start(&options.config, config, log.clone(), sandbox, replace).await
+    {
+        Ok(serving) => serving,
+        Err(error) => {
+            complain(&format!("erpgate can't serve: {error}\n"));
+            return FAILED;
+        }
+    };
+    announce(&serving, &log, sandbox);
+    let state = serving.gateway.state.clone();
+    let mut replaced = serving.replaced.clone();
+    let why = loop {
+        tokio::select! {
+            why = signals.stop() => break why,
+            _ = hangup.recv() => { state.reload("signal").await; }
+            Ok(_) = replaced.wait_for(|replaced| *replaced) => break "replaced",
+        }
+    };
+    log.event("leaving", &[("reason", why.into())]);
+    let drain_timeout = state.snapshot.load().config.server.drain_timeout.max(drain_timeout);
+    let cut = tokio::select! {
+        cut = serving.drain(drain_timeout) => cut,
+        _ = signals.stop() => usize::MAX,
+    };
+    if why != "replaced" {
+        // A successor has put its own in the place.
+        let _ = std::fs::remove_file(handover);
+    }
+    let left = if cut == usize::MAX { "told twice".into() } else { cut.into() };
+    log.event("left", &[("connections_cut", left)]);
+    if cut == 0 { DONE } else { CUT }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn stop(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn announce(serving: &Serving, log: &Log, sandbox: bool) {
+    for (name, address) in &serving.gateway.addresses {
+        let members = [("listener", (&**name).into()), ("address", address.to_string().into())];
+        log.event("listening", &members);
+    }
+    let members = [("listener", "admin".into()), ("address", serving.admin.to_string().into())];
+    log.event("listening", &members);
+    if sandbox {
+        complain(&invitation(serving));
+    }
+}
+
+/// Three commands that work at once.
+fn invitation(serving: &Serving) -> String {
+    let snapshot = serving.gateway.state.snapshot.load();
+    let plain = snapshot.config.listeners.iter().position(|listener| listener.tls.is_none());
+    let address = plain.and_then(|index| serving.gateway.addresses.get(index));
+    let prefix = snapshot.config.routes.first().map_or("", |route| &route.prefix);
+    let Some((_, address)) = address else { return String::new() };
+    let admin = serving.admin;
+    format!(
+        "\nerpgate serves on http://{address}; the vendors behind it are simulated. Try:\n\n  \
+         # a read\n  \
+         curl -s 'http://{address}{prefix}/services/rest/record/v1/metadata-catalog/'\n\n  \
+         # a refusal\n  \
+         curl -si http://{address}/nowhere\n\n  \
+         # the metrics page\n  \
+         curl -s http://{admin}/metrics\n\n\
+         Ctrl-C stops it.\n\n"
+    )
+}
+
+/// Writes to stderr. Whoever started the process may have closed it.
+fn complain(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

@@ -1,0 +1,254 @@
+//! A whole gateway in one process: listeners, admin listener, handover, simulators. `erpgate run`
+//! and the integration tests start it by the same door.
+
+use crate::adapters::log::Log;
+use crate::adapters::metrics::Metrics;
+use crate::admin;
+use crate::config::resolve::{Loaded, Mode, load};
+use crate::config::sources::System;
+use crate::config::{BaseUrl, Config};
+use crate::gateway::handover::{self, Named, Predecessor};
+use crate::gateway::life::{self, Gateway, Parts};
+use crate::gateway::reload::Loader;
+use crate::gateway::sockets;
+use crate::sandbox::NetSuite;
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How long a successor may take from getting the sockets to serving.
+const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(120);
+/// Calls at a time that a simulated account takes, as a NetSuite developer account does.
+const SIMULATED_CONCURRENCY: usize = 5;
+
+/// A running gateway with everything around it. Dropping it ends it at once.
+pub struct Serving {
+    /// The gateway itself.
+    pub gateway: Gateway,
+    /// Where the admin listener is bound.
+    pub admin: SocketAddr,
+    /// Simulators by vendor.
+    pub simulators: HashMap<String, NetSuite>,
+    /// Turns true when a successor serves.
+    pub replaced: watch::Receiver<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Reads the configuration for `run`.
+pub fn read(path: &Path, sandbox: bool) -> Loaded {
+    let mode = if sandbox { Mode::Sandbox } else { Mode::Run };
+    load(path, &System, mode, SystemTime::now())
+}
+
+/// Starts simulators for the vendors of a configuration.
+///
+/// # Errors
+/// A simulator that can't listen.
+pub async fn simulate(config: &Config) -> Result<HashMap<String, NetSuite>, String> {
+    let mut simulators = HashMap::new();
+    for vendor in &config.vendors {
+        let options = crate::sandbox::Options {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            concurrency: SIMULATED_CONCURRENCY,
+        };
+        let simulator = NetSuite::start(options)
+            .await
+            .map_err(|error| format!("simulator of {}: {error}", vendor.name))?;
+        simulators.insert(vendor.name.to_string(), simulator);
+    }
+    Ok(simulators)
+}
+
+/// Starts everything. Has to be called inside the runtime.
+///
+/// # Errors
+/// What keeps the gateway from serving, in words.
+pub async fn start(
+    path: &Path,
+    config: Config,
+    log: Log,
+    sandbox: bool,
+    replace: bool,
+) -> Result<Serving, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let simulators = if sandbox { simulate(&config).await? } else { HashMap::new() };
+    let urls = simulated_urls(&simulators)?;
+    let loader = loader(path.to_owned(), urls.clone());
+    let config = redirected(config, path, urls.as_ref());
+    let (sockets, predecessor) = sockets(&config, replace, &log)?;
+    let admin_tls = config.admin.tls.as_ref();
+    let admin_tls = admin_tls.map(|tls| admin::serve::acceptor(tls, &provider)).transpose()?;
+    let handover_path = config.server.handover.clone();
+    let metrics = Metrics::new().map_err(|error| error.to_string())?;
+    let parts = Parts {
+        config,
+        sockets: copies(&sockets.listeners)?,
+        loader,
+        metrics,
+        log: log.clone(),
+        provider,
+    };
+    let gateway = life::start(parts)?;
+    let (admin_socket, admin) = admin_socket(&sockets.admin)?;
+    let mut tasks = JoinSet::new();
+    let router = admin::router(gateway.state.clone());
+    tasks.spawn(admin::serve::serve(admin_socket, admin_tls, router));
+    let (tell, replaced) = watch::channel(false);
+    match handover::listen(&handover_path) {
+        Ok(waiting) => {
+            let given = sockets.named()?;
+            tasks.spawn(wait_for_successor(waiting, given, tell, log.clone()));
+        }
+        // Serving matters more than being replaceable.
+        Err(error) => {
+            let why = format!("{}: {error}", handover_path.display());
+            log.event("handover-unavailable", &[("reason", why.clone().into())]);
+            gateway.state.troubles.store(Arc::new(vec![format!("no handover socket: {why}")]));
+        }
+    }
+    if let Some(predecessor) = predecessor {
+        predecessor.may_leave().map_err(|error| format!("the predecessor is gone: {error}"))?;
+    }
+    Ok(Serving { gateway, admin, simulators, replaced, tasks })
+}
+
+impl Serving {
+    /// Leaves, and returns how many connections were cut.
+    pub async fn drain(mut self, timeout: Duration) -> usize {
+        let cut = self.gateway.drain(timeout).await;
+        self.tasks.abort_all();
+        cut
+    }
+}
+
+type Urls = Option<Arc<HashMap<String, BaseUrl>>>;
+
+fn simulated_urls(simulators: &HashMap<String, NetSuite>) -> Result<Urls, String> {
+    if simulators.is_empty() {
+        return Ok(None);
+    }
+    let urls = simulators
+        .iter()
+        .map(|(name, simulator)| Ok((name.clone(), BaseUrl::parse(&simulator.base_url())?)));
+    Ok(Some(Arc::new(urls.collect::<Result<_, String>>()?)))
+}
+
+fn loader(path: PathBuf, urls: Urls) -> Loader {
+    Arc::new(move || {
+        let mut loaded = read(&path, urls.is_some());
+        loaded.config = loaded.config.map(|config| redirected(config, &path, urls.as_ref()));
+        loaded
+    })
+}
+
+/// In the sandbox nothing leaves the machine and nothing real is written: every vendor is a
+/// simulator, one that was added since the start too, and state lives under `data/sandbox`.
+fn redirected(config: Config, path: &Path, urls: Option<&Arc<HashMap<String, BaseUrl>>>) -> Config {
+    let Some(urls) = urls else { return config };
+    let of = |name: &str| urls.get(name).or_else(|| urls.values().next()).cloned();
+    let mut config = config.with_vendor_urls(&of);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    config.server.handover = folder.join("data/sandbox/handover.sock");
+    config
+}
+
+struct Sockets {
+    names: Vec<String>,
+    listeners: Vec<TcpListener>,
+    admin: TcpListener,
+}
+
+impl Sockets {
+    fn named(&self) -> Result<Vec<Named>, String> {
+        let listeners = copies(&self.listeners)?;
+        let mut named: Vec<Named> = self.names.iter().cloned().zip(listeners).collect();
+        named.push((ADMIN.to_owned(), copy(&self.admin)?));
+        Ok(named)
+    }
+}
+
+const ADMIN: &str = "admin";
+
+/// The sockets of a running gateway where they are to be taken over, new ones otherwise.
+fn sockets(
+    config: &Config,
+    replace: bool,
+    log: &Log,
+) -> Result<(Sockets, Option<Predecessor>), String> {
+    let mut taken = HashMap::new();
+    let mut predecessor = None;
+    if replace {
+        match handover::take(&config.server.handover) {
+            Ok((sockets, from)) => {
+                taken.extend(sockets);
+                predecessor = Some(from);
+            }
+            Err(error) => {
+                let why = format!("{}: {error}", config.server.handover.display());
+                log.event("nothing-to-replace", &[("reason", why.into())]);
+            }
+        }
+    }
+    let mut take_or_bind = |name: &str, address: SocketAddr| match taken.remove(name) {
+        Some(socket) => Ok(socket),
+        None => sockets::bind(address).map_err(|error| format!("{address}: {error}")),
+    };
+    let mut names = Vec::new();
+    let mut listeners = Vec::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let name = format!("{index} {}", listener.name);
+        listeners.push(take_or_bind(&name, listener.address)?);
+        names.push(name);
+    }
+    let admin = take_or_bind(ADMIN, config.admin.address)?;
+    Ok((Sockets { names, listeners, admin }, predecessor))
+}
+
+fn admin_socket(socket: &TcpListener) -> Result<(tokio::net::TcpListener, SocketAddr), String> {
+    let say = |error: std::io::Error| format!("admin listener: {error}");
+    let socket = copy(socket)?;
+    socket.set_nonblocking(true).map_err(say)?;
+    let address = socket.local_addr().map_err(say)?;
+    Ok((tokio::net::TcpListener::from_std(socket).map_err(say)?, address))
+}
+
+fn copies(sockets: &[TcpListener]) -> Result<Vec<TcpListener>, String> {
+    sockets.iter().map(copy).collect()
+}
+
+fn copy(socket: &TcpListener) -> Result<TcpListener, String> {
+    socket.try_clone().map_err(|error| error.to_string())
+}
+
+/// Gives the sockets to a successor whenever one comes, until one says that it serves.
+async fn wait_for_successor(
+    waiting: std::os::unix::net::UnixListener,
+    sockets: Vec<Named>,
+    tell: watch::Sender<bool>,
+    log: Log,
+) {
+    let ready =
+        waiting.set_nonblocking(true).and_then(|()| tokio::net::UnixListener::from_std(waiting));
+    let Ok(waiting) = ready else { return };
+    let sockets = Arc::new(sockets);
+    loop {
+        let Ok((successor, _)) = waiting.accept().await else { return };
+        let Ok(mut successor) = successor.into_std() else { continue };
+        let given = sockets.clone();
+        let spoken = tokio::task::spawn_blocking(move || {
+            successor.set_nonblocking(false)?;
+            handover::give(&mut successor, &given, SUCCESSOR_TIMEOUT)
+        });
+        let serves = matches!(spoken.await, Ok(Ok(true)));
+        let result = if serves { "handed over" } else { "the successor failed" };
+        log.event("audit", &[("action", "handover".into()), ("result", result.into())]);
+        if serves {
+            let _ = tell.send(true);
+            return;
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The validated configuration: immutable, parsed, compiled and cross-checked, made only by
+//! [`resolve`].
+//!
+//! `raw` is what a person typed, `resolve` turns it into this or into every problem at once,
+//! `problem` shows them, `sources` is the one door to files, environment and commands.
+
+pub mod problem;
+pub mod raw;
+pub mod resolve;
+pub mod schema;
+pub mod sources;
+
+pub use crate::model::base_url::BaseUrl;
+pub use crate::stages::forwarding::request::Forwarded;
+pub use crate::stages::validation::path::AllowInPath;
+
+use crate::model::methods::MethodSet;
+use crate::model::path::PathPattern;
+use crate::model::secret::{Secret, SecretSource};
+use crate::profile::Profile;
+use ipnet::IpNet;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that gateway.toml and the files it names say.
+#[derive(Debug)]
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[[listener]]`, at least one, no two on the same address.
+    pub listeners: Vec<Arc<Listener>>,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[vendors.NAME]`, by name.
+    pub vendors: Vec<Arc<Vendor>>,
+    /// `[[route]]`, in file order; each one's `vendor` is one of `vendors`.
+    pub routes: Vec<Arc<Route>>,
+    /// `[log]`.
+    pub log: Log,
+    /// Every file and folder that was read, or would be if it existed: a change of one of them
+    /// is a reason to reload.
+    pub watched: Vec<PathBuf>,
+    /// The files as they would be shown to an operator: secrets as their references.
+    pub shown: serde_json::Value,
+}
+
+/// `[server]`: the process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// The pseudonym in `Via` and `Proxy-Status`: names this deployment, an RFC 9110 token.
+    pub name: String,
+    /// Worker threads; 0 is one per core. A change needs a restart.
+    pub workers: usize,
+    /// How long requests under way may take to finish after SIGTERM.
+    pub drain_timeout: Duration,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Socket by which a successor takes the listeners over.
+    pub handover: PathBuf,
+    /// Whether answers carry `Server-Timing`.
+    pub server_timing: bool,
+}
+
+/// `[[listener]]`: one address that clients connect to.
+#[derive(Debug)]
+pub struct Listener {
+    /// The address as it was typed: also the listener's metric label. A change needs a restart.
+    pub name: Arc<str>,
+    /// The address to bind.
+    pub address: SocketAddr,
+    /// Certificates and client authentication; `None`: plain HTTP.
+    pub tls: Option<ListenerTls>,
+    /// Connections at a time, all addresses together.
+    pub connections_max: usize,
+    /// Connections at a time from one address (an IPv6 /64 counts as one).
+    pub connections_max_per_address: usize,
+    /// From accept to the end of the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a request head to its last.
+    pub header_timeout: Duration,
+    /// Without progress of a body, either way.
+    pub body_timeout: Duration,
+    /// Of a connection without a request.
+    pub idle_timeout: Duration,
+    /// Bytes of a whole request head.
+    pub header_bytes_max: usize,
+    /// Field lines of a request head.
+    pub headers_max: usize,
+    /// Bytes of a request target.
+    pub uri_bytes_max: usize,
+}
+
+/// `tls` of a listener.
+#[derive(Debug)]
+pub struct ListenerTls {
+    /// Certificates by the names inside them.
+    pub certificates: Vec<Certificate>,
+    /// Index into `certificates` of the one that serves every other name.
+    pub default_certificate: usize,
+    /// Whether clients show a certificate, and who may have signed it.
+    pub client: ClientAuth,
+    /// Tells whether two readings of the files differ: a hash of certificates, keys and client
+    /// authorities.
+    pub fingerprint: u64,
+}
+
+/// One certificate that a listener can show.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The DNS names and addresses inside it, lower case; a wildcard as `*.example.com`.
+    pub names: Vec<String>,
+    /// Chain and signing key, checked to belong together.
+    pub key: Arc<CertifiedKey>,
+    /// The file it was read from.
+    pub file: PathBuf,
+}
+
+/// `client_auth` of a listener.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientAuth {
+    /// No certificate is asked for.
+    None,
+    /// One is asked for; a connection without one goes on, one that can't be verified ends.
+    Optional(Vec<CertificateDer<'static>>),
+    /// A connection without one ends in the handshake.
+    Required(Vec<CertificateDer<'static>>),
+}
+
+/// `[admin]`: the operators' listener.
+#[derive(Debug)]
+pub struct Admin {
+    /// Address to bind. A change needs a restart.
+    pub address: SocketAddr,
+    /// Needed for everything but `/livez` and `/readyz`, where it is set.
+    pub token: Option<Secret>,
+    /// Enough for `GET` and `/metrics`.
+    pub read_token: Option<Secret>,
+    /// Required, like `token`, on anything but a loopback address.
+    pub tls: Option<ListenerTls>,
+}
+
+/// `[vendors.NAME]`: a service that requests are sent to.
+#[derive(Debug)]
+pub struct Vendor {
+    /// Its name: metric label, log member, `vendor.name` of problems.
+    pub name: Arc<str>,
+    /// What this kind of vendor does, as data.
+    pub profile: Arc<Profile>,
+    /// Where it lives.
+    pub base_url: BaseUrl,
+    /// How long to wait for it.
+    pub timeouts: Timeouts,
+    /// Authorities and the client certificate for it.
+    pub tls: VendorTls,
+    /// Whether it learns the client's address.
+    pub forwarded: Forwarded,
+    /// What proves the gateway to the vendor.
+    pub credential: Credential,
+}
+
+/// `timeouts` of a vendor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timeouts {
+    /// Of one TCP connection with its TLS handshake.
+    pub connect: Duration,
+    /// From the last byte of the request to the head of the answer.
+    pub response: Duration,
+    /// How long an unused connection is kept.
+    pub idle: Duration,
+    /// The same for requests that write: a connection idle for longer may be dead already, and
+    /// a write on it would end with an unknown outcome.
+    pub write_reuse_idle: Duration,
+}
+
+/// `tls` of a vendor.
+#[derive(Debug, Default)]
+pub struct VendorTls {
+    /// Who may have signed its certificate; empty: the system's authorities.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// The certificate to show: chain and key.
+    pub client: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    /// Tells whether two readings of the files differ.
+    pub fingerprint: u64,
+}
+
+/// `credential` of a vendor.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// The vendor asks for none.
+    None,
+    /// The client's own `Authorization` goes to the vendor.
+    Passthrough,
+    /// A fixed field: `bearer`, `basic` and `header` all come down to one.
+    Field {
+        /// Its name, lower case.
+        name: String,
+        /// Its whole value, checked to be a legal field value.
+        value: Secret,
+        /// Where the secret in it came from.
+        sources: Vec<SecretSource>,
+    },
+}
+
+/// `[[route]]`: which requests go to which vendor, and within which bounds.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name: metric label and log member.
+    pub name: Arc<str>,
+    /// Exact host, lower case, without a port.
+    pub host: Option<String>,
+    /// Path prefix on a segment boundary, without a trailing slash: `/` is the empty string.
+    pub prefix: String,
+    /// Where its requests go.
+    pub vendor: Arc<Vendor>,
+    /// Which methods it serves.
+    pub methods: MethodSet,
+    /// Requests that read in spite of their method.
+    pub reads: Vec<Read>,
+    /// Bytes of a request body; `None`: a stream of any size.
+    pub body_bytes_max: Option<u64>,
+    /// From the request's head to the head of the answer.
+    pub deadline: Duration,
+    /// Whether `Location` (of an answer that is no redirect), `Content-Location` and `Link`
+    /// are rewritten to stay on the gateway. A redirect's `Location` always is.
+    pub rewrite_links: bool,
+    /// What a path may hold in spite of being ambiguous.
+    pub allow_in_path: AllowInPath,
+}
+
+/// One entry of a route's `reads`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// The method it is about.
+    pub method: String,
+    /// The path after the route's prefix.
+    pub path: PathPattern,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    /// Query parameters whose values are never logged, compared percent-decoded and without
+    /// regard to case. The shipped ones are always among them.
+    pub redact_query: Vec<String>,
+}

@@ -1,0 +1,107 @@
+//! `[vendors.NAME]` as a person typed it.
+
+use super::at::At;
+use super::secret::{RawSecret, RawText};
+use super::text::DurationText;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A service that requests are sent to.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawVendor {
+    /// What this kind of vendor does: the name of a shipped profile, or a file of your own.
+    #[schemars(extend("default" = "generic"))]
+    pub profile: Option<At<String>>,
+    /// Where it lives: https, except on loopback addresses. Its path is prepended.
+    #[schemars(required)]
+    pub base_url: Option<At<String>>,
+    /// What proves the gateway to the vendor.
+    pub credential: Option<At<RawCredential>>,
+    /// How long to wait for it.
+    pub timeouts: Option<At<RawTimeouts>>,
+    /// Authorities and the client certificate for it.
+    pub tls: Option<At<RawVendorTls>>,
+    /// Whether it learns the client's address.
+    #[schemars(extend("default" = "off"))]
+    pub forwarded: Option<RawForwarded>,
+}
+
+/// What proves the gateway to the vendor.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawCredential {
+    /// Which kind; it decides which of the other keys there are.
+    #[schemars(required)]
+    pub kind: Option<At<RawCredentialKind>>,
+    /// `bearer`: the token.
+    pub token: Option<At<RawSecret>>,
+    /// `basic`: the user name, typed here or as the reference of a secret.
+    pub username: Option<At<RawText>>,
+    /// `basic`: the password.
+    pub password: Option<At<RawSecret>>,
+    /// `header`: the field's name.
+    pub name: Option<At<String>>,
+    /// `header`: the field's value.
+    pub value: Option<At<RawSecret>>,
+}
+
+/// The kinds of credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawCredentialKind {
+    /// The vendor asks for none.
+    None,
+    /// `Authorization: Bearer TOKEN`.
+    Bearer,
+    /// `Authorization: Basic …`.
+    Basic,
+    /// A field of any name.
+    Header,
+    /// The client's own `Authorization`.
+    Passthrough,
+}
+
+/// How long to wait for a vendor.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTimeouts {
+    /// Of one connection with its TLS handshake.
+    #[schemars(extend("default" = "5s"))]
+    pub connect: Option<At<DurationText>>,
+    /// From the last byte of the request to the head of the answer.
+    #[schemars(extend("default" = "15m"))]
+    pub response: Option<At<DurationText>>,
+    /// How long an unused connection is kept.
+    #[schemars(extend("default" = "30s"))]
+    pub idle: Option<At<DurationText>>,
+    /// Oldest unused connection that a writing request may take.
+    #[schemars(extend("default" = "2s"))]
+    pub write_reuse_idle: Option<At<DurationText>>,
+}
+
+/// Authorities and the client certificate for a vendor.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawVendorTls {
+    /// PEM file with the authorities that may have signed its certificate; without it: the
+    /// system's.
+    pub ca: Option<At<String>>,
+    /// PEM file with the certificate chain to show.
+    pub certificate: Option<At<String>>,
+    /// The private key of that certificate, in PEM.
+    pub key: Option<At<RawSecret>>,
+}
+
+/// Whether a vendor learns the client's address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawForwarded {
+    /// It does not.
+    #[default]
+    Off,
+    /// By `X-Forwarded-For`, `-Proto` and `-Host`.
+    XForwarded,
+    /// By `Forwarded` (RFC 7239).
+    Rfc7239,
+}

@@ -1,0 +1,74 @@
+//! Vendor profiles: the shipped ones by name, a user's own by path.
+
+use super::Context;
+use super::names::is_token;
+use super::secrets::in_words;
+use crate::config::problem::{Notes, Text, quoted, suggestion};
+use crate::config::raw::at::At;
+use crate::config::raw::profile::RawProfile;
+use crate::config::raw::read::read;
+use crate::profile::{Profile, SHIPPED};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a vendor is, if nothing else is typed.
+const DEFAULT: &str = "generic";
+
+impl Context<'_> {
+    /// `None` if it can't be read, which has been noted.
+    pub(super) fn profile(&mut self, typed: Option<&At<String>>) -> Option<Arc<Profile>> {
+        let name = typed.map_or(DEFAULT, |typed| typed.value.as_str());
+        if let Some((name, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
+            let mut notes = Notes::new(Text::new(Path::new(name), (*text).to_owned()));
+            let profile = resolve(name, &mut notes);
+            self.others.push(notes);
+            return profile;
+        }
+        let typed = typed?;
+        if !name.contains('/') && !name.ends_with(".toml") {
+            let message = format!("there is no profile {}", quoted(name));
+            let help = suggestion(name, SHIPPED.iter().map(|(name, _)| *name));
+            let help = format!("{help}, or the path of a file of your own, as in \"./my.toml\"");
+            self.notes.problem("unknown-profile", &typed.span, message, help);
+            return None;
+        }
+        let file = self.path(name);
+        // Two vendors may share a file; its findings are told once.
+        let known = self.others.iter().position(|notes| notes.text.file == file);
+        let read = self.sources.read(&file).map_err(|error| in_words(&error));
+        let text = read.and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
+        });
+        match text {
+            Ok(text) => {
+                let mut notes = Notes::new(Text::new(&file, text));
+                let profile = resolve(name, &mut notes);
+                if known.is_none() {
+                    self.others.push(notes);
+                }
+                profile
+            }
+            Err(why) => {
+                let message = format!("the profile {} can't be read: {why}", quoted(name));
+                let help = "write the path of the file, from the folder of gateway.toml";
+                self.notes.problem("file-unreadable", &typed.span, message, help);
+                None
+            }
+        }
+    }
+}
+
+fn resolve(name: &str, notes: &mut Notes) -> Option<Arc<Profile>> {
+    let raw = read::<RawProfile>(notes)?;
+    let mut request_id_headers = Vec::new();
+    for header in raw.request_id_headers.into_iter().flatten() {
+        if is_token(&header.value) {
+            request_id_headers.push(header.value.to_ascii_lowercase());
+        } else {
+            let message = format!("{} is no name of a header field", quoted(&header.value));
+            let help = "write it as in \"X-Request-Id\"";
+            notes.problem("bad-field-name", &header.span, message, help);
+        }
+    }
+    Some(Arc::new(Profile { name: name.to_owned(), request_id_headers }))
+}

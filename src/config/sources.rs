@@ -1,0 +1,237 @@
+//! The one door of the configuration to the world: files, environment and commands.
+//!
+//! Everything here is bounded: a file has a largest size, a command a longest time.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// Largest file, and longest output of a command, that is read.
+const BYTES_MAX: u64 = 16 << 20;
+/// How long a command may take to print a secret.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a command that printed everything is asked whether it has ended.
+const COMMAND_POLL: Duration = Duration::from_millis(5);
+
+/// Where a configuration and its secrets are read from.
+pub trait Sources {
+    /// The content of a file.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read, its size included.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The paths in a folder, sorted.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being listed.
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// An environment variable, if it is set and is text.
+    fn env(&self, name: &str) -> Option<String>;
+
+    /// What a command prints, if it ends well.
+    ///
+    /// # Errors
+    /// Whatever keeps it from running, its end without success, its time-out.
+    fn command(&self, argv: &[String]) -> io::Result<Vec<u8>>;
+
+    /// Whether others than a file's owner may read or write it; `None` where the system does
+    /// not say.
+    fn open_to_others(&self, path: &Path) -> Option<bool>;
+}
+
+/// The real one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+impl Sources for System {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder, not a file"));
+        }
+        read_bounded(file)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
+        let mut paths = entries.collect::<io::Result<Vec<PathBuf>>>()?;
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn command(&self, argv: &[String]) -> io::Result<Vec<u8>> {
+        run(argv, COMMAND_TIMEOUT)
+    }
+
+    #[cfg(unix)]
+    fn open_to_others(&self, path: &Path) -> Option<bool> {
+        use std::os::unix::fs::PermissionsExt;
+        Some(std::fs::metadata(path).ok()?.permissions().mode() & 0o077 != 0)
+    }
+
+    #[cfg(not(unix))]
+    fn open_to_others(&self, _path: &Path) -> Option<bool> {
+        None
+    }
+}
+
+/// Runs a command without input and without a place for its complaints (they could hold what it
+/// should only print), and ends it when its time is up.
+fn run(argv: &[String], timeout: Duration) -> io::Result<Vec<u8>> {
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "the command is empty"));
+    };
+    let deadline = Instant::now() + timeout;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let answer = wait(&mut child, deadline);
+    if answer.is_err() {
+        // Of a child that has ended already neither call has anything to do.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    answer
+}
+
+fn wait(child: &mut Child, deadline: Instant) -> io::Result<Vec<u8>> {
+    let too_slow = || io::Error::new(ErrorKind::TimedOut, "it did not end in time");
+    let stdout = child.stdout.take().ok_or_else(too_slow)?;
+    let (sender, receiver) = mpsc::channel();
+    // A thread of its own, because a pipe can't be read with a time-out; it ends with the pipe.
+    std::thread::spawn(move || sender.send(read_bounded(stdout)));
+    let left = deadline.saturating_duration_since(Instant::now());
+    let output = receiver.recv_timeout(left).map_err(|_| too_slow())??;
+    loop {
+        match child.try_wait()? {
+            Some(status) if status.success() => return Ok(output),
+            Some(status) => return Err(io::Error::other(format!("it ended with {status}"))),
+            None if Instant::now() >= deadline => return Err(too_slow()),
+            None => std::thread::sleep(COMMAND_POLL),
+        }
+    }
+}
+
+fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, "it is larger than 16MiB"));
+    }
+    Ok(bytes)
+}
+
+/// Files, environment and commands out of memory, for tests.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Files by path; their folders are there by implication.
+    pub files: BTreeMap<PathBuf, Vec<u8>>,
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+    /// What commands print, by their program.
+    pub commands: BTreeMap<String, Vec<u8>>,
+    /// Files that others may read.
+    pub open: Vec<PathBuf>,
+}
+
+impl Memory {
+    /// With one more file.
+    pub fn with(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.insert(PathBuf::from(path), content.into());
+        self
+    }
+}
+
+impl Sources for Memory {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let path = path.strip_prefix(".").unwrap_or(path);
+        self.files.get(path).cloned().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let folder = path.strip_prefix(".").unwrap_or(path);
+        let inside = self.files.keys().filter(|file| file.parent() == Some(folder));
+        let paths: Vec<PathBuf> =
+            inside.filter_map(|file| Some(path.join(file.file_name()?))).collect();
+        if paths.is_empty() { Err(ErrorKind::NotFound.into()) } else { Ok(paths) }
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        self.env.get(name).cloned()
+    }
+
+    fn command(&self, argv: &[String]) -> io::Result<Vec<u8>> {
+        let program = argv.first().map_or("", String::as_str);
+        self.commands.get(program).cloned().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    fn open_to_others(&self, path: &Path) -> Option<bool> {
+        Some(self.open.iter().any(|open| open == path))
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn argv(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_command_prints_a_secret() {
+        assert_eq!(System.command(&argv(&["printf", "a b"])).expect("runs"), b"a b");
+    }
+
+    #[test]
+    fn a_command_that_fails_or_hangs_is_an_error() {
+        let failed = System.command(&argv(&["sh", "-c", "echo x; exit 3"])).expect_err("fails");
+        assert!(failed.to_string().contains("exit status: 3"), "{failed}");
+        assert!(System.command(&[]).is_err());
+        assert!(System.command(&argv(&["/nonexistent/program"])).is_err());
+        let begun = Instant::now();
+        let hung = run(&argv(&["sleep", "60"]), Duration::from_millis(50)).expect_err("hangs");
+        assert_eq!(hung.kind(), ErrorKind::TimedOut);
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn files_are_bounded_and_folders_are_no_files() {
+        assert_eq!(
+            System.read(Path::new("/dev/zero")).expect_err("endless").kind(),
+            ErrorKind::FileTooLarge
+        );
+        assert_eq!(
+            System.read(Path::new("/")).expect_err("folder").kind(),
+            ErrorKind::IsADirectory
+        );
+    }
+
+    #[test]
+    fn permissions_are_seen() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("key");
+        for (mode, expected) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
+            std::fs::write(&file, b"x").expect("written");
+            let mode_bits = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&file, mode_bits).expect("set");
+            assert_eq!(System.open_to_others(&file), Some(expected), "{mode:o}");
+            std::fs::remove_file(&file).expect("removed");
+        }
+        assert_eq!(System.list(folder.path()).expect("listed"), Vec::<PathBuf>::new());
+    }
+}

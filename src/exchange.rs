@@ -1,0 +1,107 @@
+//! One exchange with a client: what is known of it so far, from its head to its record.
+
+use crate::config::{Listener, Route, Vendor};
+use crate::refusal::Refusal;
+use crate::stages::correlation::Correlation;
+use crate::stages::outcome::Attempt;
+use crate::stages::routing::Match;
+use crate::state::Snapshot;
+use http::Version;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How the request came in.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The listener.
+    pub listener: Arc<Listener>,
+    /// Whether the connection is encrypted.
+    pub https: bool,
+    /// The peer's address, or what trusted proxies tell.
+    pub address: IpAddr,
+    /// The version that the client spoke.
+    pub version: Version,
+    /// `Host` or `:authority`, as received.
+    pub authority: Option<String>,
+    /// The method, as received.
+    pub method: String,
+    /// The raw path.
+    pub path: String,
+    /// The raw query.
+    pub query: Option<String>,
+}
+
+/// What is known of one exchange.
+pub struct Exchange {
+    /// The rules that it began with.
+    pub snapshot: Arc<Snapshot>,
+    /// How it came in.
+    pub arrival: Arrival,
+    /// How it is known.
+    pub correlation: Correlation,
+    /// When its head was complete.
+    pub began: Instant,
+    /// The route it takes, once that is decided.
+    pub taken: Option<Taken>,
+    /// What the vendor was asked and answered.
+    pub vendor: VendorSide,
+    /// What was answered in the vendor's place.
+    pub refusal: Option<Refusal>,
+    /// What went wrong, for operators.
+    pub reason: Option<String>,
+    /// Body bytes that came in.
+    pub bytes_in: u64,
+}
+
+/// The route of an exchange.
+#[derive(Clone)]
+pub struct Taken {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Which part of the path it matched.
+    pub matched: Match,
+    /// Whether the request only reads.
+    pub reads: bool,
+}
+
+/// What happened at the vendor.
+#[derive(Default)]
+pub struct VendorSide {
+    /// Tries.
+    pub attempts: u32,
+    /// Whether a byte of the current try may have reached it.
+    pub sent: bool,
+    /// When the current try began.
+    pub asked: Option<Instant>,
+    /// From asking to the head of the answer.
+    pub took: Option<Duration>,
+    /// The status it answered.
+    pub status: Option<u16>,
+    /// Its own id of the request.
+    pub request_id: Option<String>,
+    /// Its own `X-Correlation-ID`.
+    pub correlation_id: Option<String>,
+}
+
+impl Exchange {
+    /// The vendor, once a route was found.
+    pub fn vendor_config(&self) -> Option<&Arc<Vendor>> {
+        self.taken.as_ref().map(|taken| &taken.route.vendor)
+    }
+
+    /// What is left of the route's deadline.
+    pub fn time_left(&self, now: Instant) -> Duration {
+        let deadline = self.taken.as_ref().map_or(Duration::ZERO, |taken| taken.route.deadline);
+        deadline.saturating_sub(now.saturating_duration_since(self.began))
+    }
+
+    /// What is known of the current attempt.
+    pub fn attempt(&self, now: Instant) -> Attempt {
+        Attempt {
+            sent: self.vendor.sent,
+            reads: self.taken.as_ref().is_none_or(|taken| taken.reads),
+            deadline_passed: self.taken.is_some() && self.time_left(now).is_zero(),
+        }
+    }
+}

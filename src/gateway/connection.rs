@@ -1,0 +1,238 @@
+//! What is known of one client connection, and what it is doing: the ground for every deadline
+//! between requests.
+
+use crate::config::Listener;
+use rustls::pki_types::CertificateDer;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// One client connection, shared by its task, its requests and the sweeper.
+pub struct Connection {
+    /// Names it in the table.
+    pub id: u64,
+    /// The listener that it came in by.
+    pub listener: Arc<Listener>,
+    /// The peer.
+    pub peer: SocketAddr,
+    /// What the handshake told.
+    pub tls: Option<TlsFacts>,
+    activity: Activity,
+    unread: AtomicBool,
+    retired: AtomicBool,
+    closing: AtomicU8,
+    close: Notify,
+}
+
+/// What a TLS handshake told.
+pub struct TlsFacts {
+    /// The name that the client asked for.
+    pub server_name: Option<String>,
+    /// The names that the certificate shown holds for.
+    pub certificate_names: Arc<[String]>,
+    /// Whether HTTP/2 was agreed on.
+    pub http2: bool,
+    /// The client's own certificate and its chain.
+    pub client_certificates: Vec<CertificateDer<'static>>,
+}
+
+/// What a connection is doing, as far as deadlines go.
+struct Activity {
+    /// Set once the first bytes are those of HTTP/2: heads are then streams' own affair.
+    http2: AtomicBool,
+    /// Requests under way.
+    requests: AtomicU32,
+    /// Whether bytes of a head have come in for which no request has begun.
+    in_head: AtomicBool,
+    /// Milliseconds of the process's clock when it last changed to what it does now.
+    since: AtomicU64,
+    /// Whether the request line under way needs repair.
+    repaired: AtomicBool,
+}
+
+/// Why a connection ended; also the metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// The client, or the end of the last request, closed it.
+    Ended,
+    /// No request in time.
+    Idle,
+    /// The head of a request did not come in time.
+    SlowHead,
+    /// A head that is not HTTP.
+    MalformedHead,
+    /// A body made no progress in time.
+    SlowBody,
+    /// The gateway left.
+    Draining,
+    /// The client's certificate is no longer accepted.
+    CertificateRevoked,
+}
+
+impl Closing {
+    const ALL: [Closing; 7] = [
+        Closing::Ended,
+        Closing::Idle,
+        Closing::SlowHead,
+        Closing::MalformedHead,
+        Closing::SlowBody,
+        Closing::Draining,
+        Closing::CertificateRevoked,
+    ];
+
+    /// The metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Closing::Ended => "ended",
+            Closing::Idle => "idle-timeout",
+            Closing::SlowHead => "header-timeout",
+            Closing::MalformedHead => "malformed-head",
+            Closing::SlowBody => "body-timeout",
+            Closing::Draining => "draining",
+            Closing::CertificateRevoked => "certificate-revoked",
+        }
+    }
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub fn new(
+        id: u64,
+        listener: Arc<Listener>,
+        peer: SocketAddr,
+        tls: Option<TlsFacts>,
+        now: u64,
+    ) -> Arc<Connection> {
+        let http2 = tls.as_ref().is_some_and(|tls| tls.http2);
+        Arc::new(Connection {
+            id,
+            listener,
+            peer,
+            tls,
+            activity: Activity {
+                http2: http2.into(),
+                requests: AtomicU32::new(0),
+                in_head: AtomicBool::new(false),
+                since: AtomicU64::new(now),
+                repaired: AtomicBool::new(false),
+            },
+            unread: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+            closing: AtomicU8::new(0),
+            close: Notify::new(),
+        })
+    }
+
+    /// The connection speaks HTTP/2.
+    pub fn speaks_http2(&self) {
+        self.activity.http2.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.activity.http2.load(Ordering::Relaxed)
+    }
+
+    /// Bytes came in. Returns whether they belong to a head for which no request has begun.
+    pub fn bytes_arrived(&self, now: u64) -> bool {
+        let activity = &self.activity;
+        if self.is_http2() || self.has_request() {
+            return false;
+        }
+        if !activity.in_head.swap(true, Ordering::AcqRel) {
+            activity.since.store(now, Ordering::Release);
+        }
+        true
+    }
+
+    /// Whether bytes of a head have come in for which no request has begun.
+    pub fn is_in_head(&self) -> bool {
+        self.activity.in_head.load(Ordering::Acquire)
+    }
+
+    /// The request line under way is not method, target and version.
+    pub fn head_needs_repair(&self) {
+        self.activity.repaired.store(true, Ordering::Relaxed);
+    }
+
+    /// A request has begun. Returns whether its request line needed repair.
+    pub fn request_began(&self) -> bool {
+        self.activity.requests.fetch_add(1, Ordering::AcqRel);
+        self.activity.in_head.store(false, Ordering::Release);
+        self.activity.repaired.swap(false, Ordering::Relaxed)
+    }
+
+    /// A request has ended.
+    pub fn request_ended(&self, now: u64) {
+        self.activity.since.store(now, Ordering::Release);
+        self.activity.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Part of a request stays unread though it was answered.
+    pub fn leaves_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether part of a request stays unread.
+    pub fn has_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request is under way.
+    pub fn has_request(&self) -> bool {
+        self.activity.requests.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether nothing is under way: no request, no part of one.
+    pub fn is_idle(&self) -> bool {
+        !self.has_request() && !self.is_in_head()
+    }
+
+    /// The deadline that has passed, if one has.
+    pub fn overdue(&self, now: u64) -> Option<Closing> {
+        if self.has_request() {
+            return None;
+        }
+        let (limit, closing) = match self.is_in_head() {
+            true => (self.listener.header_timeout, Closing::SlowHead),
+            false => (self.listener.idle_timeout, Closing::Idle),
+        };
+        let passed = now.saturating_sub(self.activity.since.load(Ordering::Acquire));
+        (Duration::from_millis(passed) >= limit).then_some(closing)
+    }
+
+    /// Ends the connection; the first reason stays.
+    pub fn close(&self, why: Closing) {
+        self.note(why);
+        self.close.notify_one();
+    }
+
+    /// Says why the connection is about to end by itself; the first reason stays.
+    pub fn note(&self, why: Closing) {
+        let _ = self.closing.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Takes no further request: ends once it is idle.
+    pub fn retire(&self, why: Closing) {
+        self.note(why);
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether it takes no further request.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// Waits until somebody ends the connection.
+    pub async fn closed(&self) {
+        self.close.notified().await;
+    }
+
+    /// Why it ended.
+    pub fn why(&self) -> Closing {
+        let index = usize::from(self.closing.load(Ordering::Acquire));
+        Closing::ALL.get(index).copied().unwrap_or(Closing::Ended)
+    }
+}

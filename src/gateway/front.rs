@@ -1,0 +1,108 @@
+//! Stands between pingora's HTTP server and its proxy, once per connection: tells each request
+//! which connection it came by, and ends those whose body stalls.
+
+use super::connection::{Closing, Connection};
+use super::hooks::Hooks;
+use async_trait::async_trait;
+use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::H2Options;
+use pingora_core::server::ShutdownWatch;
+use pingora_proxy::HttpProxy;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+tokio::task_local! {
+    /// The request that the current task serves: pingora makes a request's context without
+    /// telling it the connection.
+    pub static REQUEST: Arc<Incoming>;
+}
+
+/// A request before its head is read.
+pub struct Incoming {
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// Counts the parts of its body, both ways; 0 while nothing has to move.
+    progress: AtomicU64,
+}
+
+impl Incoming {
+    /// A part of a body has moved, or has to from now on.
+    pub fn moves(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Nothing has to move any more.
+    pub fn rests(&self) {
+        self.progress.store(0, Ordering::Relaxed);
+    }
+}
+
+/// One connection's way to the proxy.
+pub struct Front {
+    proxy: Arc<HttpProxy<Hooks>>,
+    connection: Arc<Connection>,
+    options: HttpServerOptions,
+}
+
+impl Front {
+    /// For a connection that was just accepted.
+    pub fn new(proxy: Arc<HttpProxy<Hooks>>, connection: Arc<Connection>) -> Arc<Front> {
+        let mut options = HttpServerOptions::default();
+        options.h2c = connection.tls.is_none() && connection.listener.address.ip().is_loopback();
+        Arc::new(Front { proxy, connection, options })
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Front {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if session.get_keepalive().is_some() {
+            // Our own sweep knows the deadlines between requests; `None` means that the
+            // connection has to close, and must stay.
+            session.set_keepalive(Some(0));
+        }
+        // Without it, octets of a next request would break the one under way.
+        session.set_pipelining_enabled(true);
+        let http2 = session.is_http2();
+        let connection = self.connection.clone();
+        let incoming = Arc::new(Incoming { connection, progress: AtomicU64::new(0) });
+        let served =
+            REQUEST.scope(incoming.clone(), self.proxy.process_new_http(session, shutdown));
+        if !http2 {
+            return served.await;
+        }
+        // pingora bounds the bodies of HTTP/1 by itself, those of HTTP/2 not at all.
+        tokio::select! {
+            reused = served => reused,
+            () = stalled(&incoming, self.connection.listener.body_timeout) => {
+                self.connection.note(Closing::SlowBody);
+                None
+            }
+        }
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.proxy.h2_options.clone()
+    }
+}
+
+/// Waits until a body that has to move has not moved for the time.
+async fn stalled(incoming: &Incoming, limit: Duration) {
+    loop {
+        let before = incoming.progress.load(Ordering::Relaxed);
+        tokio::time::sleep(limit).await;
+        if before != 0 && before == incoming.progress.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}

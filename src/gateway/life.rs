@@ -1,0 +1,194 @@
+//! The life of a gateway: put together, serving, leaving, gone.
+
+use super::accept::{self, Door};
+use super::connection::Connection;
+use super::downstream::MalformedAnswer;
+use super::hooks::{Hooks, Live};
+use super::peers::Peers;
+use super::reload::{Loader, Reloader};
+use super::table::Connections;
+use super::tls::ListenerTlsState;
+use super::{replies, watch};
+use crate::adapters::entropy;
+use crate::adapters::log::Log;
+use crate::adapters::metrics::Metrics;
+use crate::adapters::resolver::Resolver;
+use crate::config::{Config, Listener};
+use crate::refusal::{Executed, Refusal};
+use crate::state::{Phase, State};
+use arc_swap::ArcSwap;
+use pingora_core::apps::HttpServerOptions;
+use pingora_core::protocols::http::v2::server::default_h2_options;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+use rustls::crypto::CryptoProvider;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch as signal;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// How long a leaving gateway still takes what comes: idle clients learn with their next answer
+/// that they should come back elsewhere, and load balancers that `/readyz` says so.
+const LAME_DUCK: Duration = Duration::from_secs(1);
+/// How often the end of a drain is looked for.
+const LOOK: Duration = Duration::from_millis(20);
+/// Tries of one request at pingora's level; ours decide whether there is a next one.
+const TRIES_MAX: usize = 8;
+/// Unused connections to vendors that each worker's share of the pool may keep.
+const POOL_SIZE: usize = 1024;
+
+/// A gateway that serves. Dropping it ends everything at once.
+pub struct Gateway {
+    /// Snapshot, metrics, log, phase.
+    pub state: Arc<State>,
+    /// The listeners by name, with the addresses they are bound to.
+    pub addresses: Vec<(Arc<str>, SocketAddr)>,
+    connections: Arc<Connections>,
+    stop_accepting: signal::Sender<bool>,
+    leaving: signal::Sender<bool>,
+    accepting: JoinSet<()>,
+    background: JoinSet<()>,
+}
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// The first configuration.
+    pub config: Config,
+    /// A bound socket for each listener, in the configuration's order.
+    pub sockets: Vec<TcpListener>,
+    /// Reads the configuration again.
+    pub loader: Loader,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Log lines.
+    pub log: Log,
+    /// Cryptography.
+    pub provider: Arc<CryptoProvider>,
+}
+
+/// Puts a gateway together and lets it serve. Has to be called inside the runtime.
+///
+/// # Errors
+/// What keeps a listener from serving, in words.
+pub fn start(parts: Parts) -> Result<Gateway, String> {
+    let listeners = parts.config.listeners.clone();
+    let (state, asked) = State::new(parts.config, parts.metrics, parts.log);
+    let resolver = Arc::new(Resolver::default());
+    let snapshot = state.snapshot.load_full();
+    let peers = Peers::new(&snapshot.config, &resolver);
+    let live = Arc::new(ArcSwap::from_pointee(Live { snapshot: snapshot.clone(), peers }));
+    let proxy = proxy(&state, &live, &listeners);
+    let connections = Arc::new(Connections::default());
+    let (stop_accepting, stop) = signal::channel(false);
+    let (leaving, told_to_leave) = signal::channel(false);
+    let malformed = malformed_answer(&state);
+    let mut doors = Vec::new();
+    let mut addresses = Vec::new();
+    let mut accepting = JoinSet::new();
+    for (listener, socket) in listeners.into_iter().zip(parts.sockets) {
+        let say = |error: std::io::Error| format!("listener {}: {error}", listener.name);
+        socket.set_nonblocking(true).map_err(say)?;
+        let socket = tokio::net::TcpListener::from_std(socket).map_err(say)?;
+        addresses.push((listener.name.clone(), socket.local_addr().map_err(say)?));
+        let tls = listener.tls.as_ref().map(|tls| ListenerTlsState::new(tls, &parts.provider));
+        let door = Arc::new(Door {
+            tls: tls.transpose().map_err(|error| format!("listener {}: {error}", listener.name))?,
+            listener: ArcSwap::new(listener),
+            state: state.clone(),
+            connections: connections.clone(),
+            proxy: proxy.clone(),
+            malformed: malformed.clone(),
+            leaving: told_to_leave.clone(),
+        });
+        accepting.spawn(accept::accept(door.clone(), socket, stop.clone()));
+        doors.push(door);
+    }
+    let mut background = JoinSet::new();
+    background.spawn(connections.clone().sweep(state.clone()));
+    let (loader, provider) = (parts.loader, parts.provider);
+    let reloader = Reloader { state: state.clone(), live, doors, resolver, loader, provider };
+    background.spawn(reloader.run(asked));
+    background.spawn(watch::watch(state.clone()));
+    state.phase.advance(Phase::Serving);
+    Ok(Gateway { state, addresses, connections, stop_accepting, leaving, accepting, background })
+}
+
+impl Gateway {
+    /// Leaves: takes what comes for a moment, finishes what is under way, and returns how many
+    /// connections were left when the time was up.
+    pub async fn drain(mut self, timeout: Duration) -> usize {
+        let deadline = Instant::now() + timeout;
+        self.state.phase.advance(Phase::Leaving);
+        // Without receivers nobody has to be told.
+        let _ = self.leaving.send(true);
+        tokio::time::sleep(LAME_DUCK.min(timeout)).await;
+        let _ = self.stop_accepting.send(true);
+        while self.accepting.join_next().await.is_some() {}
+        self.state.phase.advance(Phase::Draining);
+        while self.connections.count() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(LOOK).await;
+        }
+        self.background.abort_all();
+        self.connections.count()
+    }
+}
+
+fn proxy(
+    state: &Arc<State>,
+    live: &Arc<ArcSwap<Live>>,
+    listeners: &[Arc<Listener>],
+) -> Arc<HttpProxy<Hooks>> {
+    let conf = ServerConf {
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        max_retries: TRIES_MAX,
+        upstream_keepalive_pool_size: POOL_SIZE,
+        ..ServerConf::default()
+    };
+    let hooks = Hooks { state: state.clone(), live: live.clone() };
+    let mut proxy = http_proxy(&Arc::new(conf), hooks);
+    // CONNECT has to come as far as our own refusal.
+    let mut options = HttpServerOptions::default();
+    options.allow_connect_method_proxying = true;
+    proxy.server_options = Some(options);
+    // A head that is over our limit has to reach the room that says so.
+    let largest = listeners.iter().map(|listener| listener.header_bytes_max).max().unwrap_or(0);
+    let list_size = u32::try_from(largest.saturating_mul(2)).unwrap_or(u32::MAX).max(64 << 10);
+    let mut h2 = default_h2_options();
+    h2.max_header_list_size(list_size);
+    proxy.h2_options = Some(h2);
+    Arc::new(proxy)
+}
+
+/// What a client gets whose head could not be parsed, as octets.
+fn malformed_answer(state: &Arc<State>) -> MalformedAnswer {
+    let state = state.clone();
+    Arc::new(move |connection: &Connection| {
+        let id = entropy::for_request().id;
+        let id = String::from_utf8_lossy(&id);
+        let refusal = Refusal::RequestMalformed("The request's head can't be parsed.");
+        let snapshot = state.snapshot.load();
+        let name = &snapshot.config.server.name;
+        let reply = replies::make(&refusal, &id, Executed::No, None, name, state.clock.date());
+        let unknown = "unknown";
+        state.metrics.refusals.with_label_values(&[refusal.slug(), unknown, unknown]).inc();
+        state.metrics.requests.with_label_values(&[unknown, unknown, "other", "400"]).inc();
+        let members = [
+            ("correlation_id", (&*id).into()),
+            ("listener", (&*connection.listener.name).into()),
+            ("address", connection.peer.ip().to_string().into()),
+        ];
+        state.log.event("malformed-head", &members);
+        let mut octets = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n".to_vec();
+        for (name, value) in &reply.fields {
+            octets.extend_from_slice(name.as_str().as_bytes());
+            octets.extend_from_slice(b": ");
+            octets.extend_from_slice(value.as_bytes());
+            octets.extend_from_slice(b"\r\n");
+        }
+        octets.extend_from_slice(b"\r\n");
+        octets.extend_from_slice(&reply.body);
+        octets
+    })
+}

@@ -1,0 +1,19 @@
+//! The shell, and the only code that knows pingora's proxy: listeners, TLS, hooks, replies and the
+//! life of the process.
+
+pub mod accept;
+pub mod connection;
+pub mod downstream;
+pub mod failures;
+pub mod front;
+pub mod handover;
+pub mod hooks;
+pub mod life;
+pub mod peers;
+pub mod reload;
+pub mod replies;
+pub mod request_line;
+pub mod sockets;
+pub mod table;
+pub mod tls;
+pub mod watch;

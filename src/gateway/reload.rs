@@ -1,0 +1,141 @@
+//! Takes up another configuration: all of it or nothing.
+
+use super::accept::Door;
+use super::connection::Closing;
+use super::hooks::Live;
+use super::peers::Peers;
+use super::tls::Prepared;
+use crate::adapters::resolver::Resolver;
+use crate::config::problem::Severity;
+use crate::config::resolve::{Loaded, needs_restart};
+use crate::config::{Config, Listener};
+use crate::state::{ReloadOutcome, ReloadRequest, Snapshot, State};
+use arc_swap::ArcSwap;
+use rustls::crypto::CryptoProvider;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Reads the configuration again. May block: it is called on a thread for that.
+pub type Loader = Arc<dyn Fn() -> Loaded + Send + Sync>;
+
+/// What a reload works on.
+pub struct Reloader {
+    /// Snapshot, metrics, log.
+    pub state: Arc<State>,
+    /// What requests take their rules from.
+    pub live: Arc<ArcSwap<Live>>,
+    /// The listeners, in the order of the configuration.
+    pub doors: Vec<Arc<Door>>,
+    /// Names of vendors.
+    pub resolver: Arc<Resolver>,
+    /// Reads the configuration.
+    pub loader: Loader,
+    /// Cryptography.
+    pub provider: Arc<CryptoProvider>,
+}
+
+impl Reloader {
+    /// Serves requests for a reload, one at a time, until nobody can ask any more.
+    pub async fn run(self, mut asked: mpsc::Receiver<ReloadRequest>) {
+        while let Some(request) = asked.recv().await {
+            let outcome = self.reload().await;
+            self.tell(request.asked_by, &outcome);
+            // Whoever asked may have stopped waiting.
+            let _ = request.reply.send(outcome);
+        }
+    }
+
+    async fn reload(&self) -> ReloadOutcome {
+        let loader = self.loader.clone();
+        let loaded = match tokio::task::spawn_blocking(move || loader()).await {
+            Ok(loaded) => loaded,
+            Err(error) => return refused(vec![error.to_string()]),
+        };
+        let warnings = loaded.lines(Severity::Warning);
+        let problems = loaded.lines(Severity::Problem);
+        let Some(config) = loaded.config else { return refused(problems) };
+        let keys = needs_restart(&self.live.load().snapshot.config, &config);
+        if !keys.is_empty() {
+            let what = |key: &String| format!("{key}: this change needs a restart");
+            return refused(keys.iter().map(what).collect());
+        }
+        match self.prepare(&config) {
+            Ok(prepared) => {
+                ReloadOutcome::Accepted { generation: self.take_up(config, prepared), warnings }
+            }
+            Err(problem) => refused(vec![problem]),
+        }
+    }
+
+    /// Whatever can fail comes first.
+    fn prepare(&self, config: &Config) -> Result<Vec<Option<Prepared>>, String> {
+        let each = self.doors.iter().zip(&config.listeners).map(|(door, listener)| {
+            match (&door.tls, &listener.tls) {
+                (Some(state), Some(tls)) => state.prepare(tls, &self.provider),
+                _ => Ok(None),
+            }
+        });
+        each.collect()
+    }
+
+    fn take_up(&self, config: Config, prepared: Vec<Option<Prepared>>) -> u64 {
+        let generation = self.live.load().snapshot.generation + 1;
+        let listeners: Vec<Arc<Listener>> = config.listeners.clone();
+        let peers = Peers::new(&config, &self.resolver);
+        let snapshot = Arc::new(Snapshot::new(config, generation));
+        self.live.store(Arc::new(Live { snapshot: snapshot.clone(), peers }));
+        self.state.snapshot.store(snapshot);
+        self.state.metrics.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        for ((door, listener), prepared) in self.doors.iter().zip(listeners).zip(prepared) {
+            door.listener.store(listener);
+            if let (Some(tls), Some(prepared)) = (&door.tls, prepared) {
+                tls.commit(prepared);
+                self.retire_strangers(door);
+            }
+        }
+        generation
+    }
+
+    /// Connections whose client certificate is no longer accepted take no further request.
+    fn retire_strangers(&self, door: &Door) {
+        let Some(tls) = &door.tls else { return };
+        let name = door.listener.load().name.clone();
+        door.connections.each(|connection| {
+            let Some(facts) = &connection.tls else { return };
+            let accepted = tls.still_accepts(&facts.client_certificates);
+            if connection.listener.name == name && !accepted {
+                connection.retire(Closing::CertificateRevoked);
+            }
+        });
+    }
+
+    fn tell(&self, asked_by: &str, outcome: &ReloadOutcome) {
+        let (result, members) = match outcome {
+            ReloadOutcome::Accepted { generation, warnings } => (
+                "accepted",
+                [("generation", (*generation).into()), ("warnings", warnings.clone().into())],
+            ),
+            ReloadOutcome::Refused { problems } => (
+                "refused",
+                [
+                    ("generation", self.live.load().snapshot.generation.into()),
+                    ("problems", problems.clone().into()),
+                ],
+            ),
+        };
+        self.state.metrics.config_reloads.with_label_values(&[result]).inc();
+        let [first, second] = members;
+        let members = [
+            ("action", "reload".into()),
+            ("asked_by", asked_by.into()),
+            ("result", result.into()),
+            first,
+            second,
+        ];
+        self.state.log.event("audit", &members);
+    }
+}
+
+fn refused(problems: Vec<String>) -> ReloadOutcome {
+    ReloadOutcome::Refused { problems }
+}

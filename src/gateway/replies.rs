@@ -1,0 +1,115 @@
+//! Writes the answers that erpgate makes itself.
+
+use super::connection::Connection;
+use crate::exchange::Exchange;
+use crate::refusal::document::{self, Circumstances, MEDIA_TYPE, VendorFacts};
+use crate::refusal::{Executed, Refusal};
+use crate::stages::correlation::CORRELATION_ID;
+use crate::stages::forwarding::answer::PROXY_STATUS;
+use crate::stages::outcome;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, header};
+use pingora_core::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use std::time::Instant;
+
+/// What is left of a small request body is read before a refusal, so that the connection can be
+/// used again; a larger one is not worth it.
+const DRAIN_BYTES_MAX: u64 = 64 << 10;
+
+/// The fields and the body of a refusal, without framing.
+pub struct Reply {
+    /// HTTP status code.
+    pub status: u16,
+    /// The fields.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// The problem document.
+    pub body: Vec<u8>,
+}
+
+/// Makes the answer for a refusal in this exchange.
+pub fn of(refusal: &Refusal, exchange: &Exchange, date: HeaderValue) -> Reply {
+    let side = &exchange.vendor;
+    let asked = side.attempts > 0 || refusal.about_the_answer();
+    let vendor = exchange.vendor_config().filter(|_| asked).map(|vendor| VendorFacts {
+        name: &vendor.name,
+        status: side.status,
+        request_id: side.request_id.as_deref(),
+    });
+    let executed = outcome::executed(refusal, exchange.attempt(Instant::now()));
+    let pseudonym = &exchange.snapshot.config.server.name;
+    make(refusal, exchange.correlation.id(), executed, vendor, pseudonym, date)
+}
+
+/// Makes the answer for a refusal of which nothing more is known than this.
+pub fn make(
+    refusal: &Refusal,
+    correlation_id: &str,
+    executed: Executed,
+    vendor: Option<VendorFacts<'_>>,
+    pseudonym: &str,
+    date: HeaderValue,
+) -> Reply {
+    let received = vendor.as_ref().and_then(|vendor| vendor.status);
+    let circumstances = Circumstances { correlation_id, executed, vendor };
+    let body = document::write(refusal, &circumstances);
+    let mut proxy_status = format!("{pseudonym}; error={}", refusal.proxy_status());
+    if let Some(status) = received {
+        proxy_status.push_str(&format!("; received-status={status}"));
+    }
+    let mut fields = vec![
+        (header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::DATE, date),
+        (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
+    ];
+    let mut put = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            fields.push((name, value));
+        }
+    };
+    put(CORRELATION_ID, correlation_id);
+    put(PROXY_STATUS, &proxy_status);
+    if let Refusal::MethodNotAllowed(allowed) = refusal {
+        put(header::ALLOW, &allowed.allow());
+    }
+    if let Some(seconds) = refusal.retry_after_seconds() {
+        put(header::RETRY_AFTER, &seconds.to_string());
+    }
+    Reply { status: refusal.status(), fields, body }
+}
+
+/// Sends a reply. What is left of a small body is read first; after a larger one the connection
+/// ends, because its next octets would not be a request.
+pub async fn send(session: &mut Session, connection: &Connection, reply: Reply) -> Result<()> {
+    drain_small_body(session).await;
+    let mut head = ResponseHeader::build(reply.status, Some(reply.fields.len()))?;
+    for (name, value) in reply.fields {
+        head.append_header(name, value)?;
+    }
+    let no_body = session.req_header().method == Method::HEAD || reply.body.is_empty();
+    let session = session.as_downstream_mut();
+    if !session.is_body_done() {
+        connection.leaves_unread();
+    }
+    session.write_response_header(Box::new(head)).await?;
+    if !no_body {
+        session.write_response_body(Bytes::from(reply.body), true).await?;
+    }
+    Ok(())
+}
+
+async fn drain_small_body(session: &mut Session) {
+    let expects = session.req_header().headers.contains_key(header::EXPECT);
+    let length = session
+        .req_header()
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let small = length.is_some_and(|length| length <= DRAIN_BYTES_MAX);
+    // A client that waits for 100 Continue sends no body after a refusal (RFC 9110 §10.1.1).
+    if small && !expects && session.as_downstream_mut().drain_request_body().await.is_err() {
+        session.as_downstream_mut().set_keepalive(None);
+    }
+}

@@ -1,0 +1,95 @@
+//! Asks for a reload when a file of the configuration changes.
+
+use crate::state::State;
+use notify::{RecursiveMode, Watcher};
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How long files have to be still: an editor writes in several steps.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How often to look when the system tells nothing of changes.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Watches the files of the configuration in force until the task is dropped.
+pub async fn watch(state: Arc<State>) {
+    let changed = Arc::new(Notify::new());
+    let for_events = changed.clone();
+    let mut watcher = notify::recommended_watcher(move |_| for_events.notify_one()).ok();
+    let mut watched = BTreeSet::new();
+    let mut seen = fingerprint(&state).await;
+    loop {
+        let told = watcher.as_mut().is_some_and(|watcher| follow(watcher, &mut watched, &state));
+        let mut now = fingerprint(&state).await;
+        if now == seen {
+            match told {
+                true => changed.notified().await,
+                false => tokio::time::sleep(LOOK).await,
+            }
+            continue;
+        }
+        // Wait until two looks agree: a file that is half written is not read.
+        while {
+            tokio::time::sleep(SETTLE).await;
+            let before = std::mem::replace(&mut now, fingerprint(&state).await);
+            before != now
+        } {}
+        seen = now;
+        state.reload("file").await;
+    }
+}
+
+/// Watches the folders of all files: a file that is replaced is a new one. Returns whether every
+/// folder is watched.
+fn follow(
+    watcher: &mut notify::RecommendedWatcher,
+    watched: &mut BTreeSet<PathBuf>,
+    state: &State,
+) -> bool {
+    let snapshot = state.snapshot.load();
+    let mut complete = true;
+    for path in &snapshot.config.watched {
+        let folder = match path.is_dir() {
+            true => path.as_path(),
+            false => path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+        };
+        if watched.contains(folder) {
+            continue;
+        }
+        match watcher.watch(folder, RecursiveMode::NonRecursive) {
+            Ok(()) => drop(watched.insert(folder.to_owned())),
+            Err(_) => complete = false,
+        }
+    }
+    complete
+}
+
+/// Tells whether what the files hold has changed.
+async fn fingerprint(state: &State) -> u64 {
+    let watched = state.snapshot.load().config.watched.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut hasher = DefaultHasher::new();
+        watched.iter().for_each(|path| add(path, &mut hasher));
+        hasher.finish()
+    });
+    read.await.unwrap_or(0)
+}
+
+fn add(path: &Path, hasher: &mut DefaultHasher) {
+    path.hash(hasher);
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        files.retain(|file| file.is_file());
+        files.sort();
+        for file in files {
+            file.hash(hasher);
+            std::fs::read(&file).ok().hash(hasher);
+        }
+    } else {
+        std::fs::read(path).ok().hash(hasher);
+    }
+}

@@ -1,0 +1,34 @@
+//! `erpgate`: the gateway between ERP integrations and the vendors they call.
+//!
+//! The map, from the bottom up; each rung sees only what is below it:
+//!
+//! * [`model`]: nouns, values without a door to the world.
+//! * [`refusal`]: everything that erpgate itself answers.
+//! * [`stages`], [`profile`]: the rooms that decide, and what vendors do, as data.
+//! * [`config`], [`adapters`]: what people typed, validated; and the doors to the world.
+//! * [`state`], [`exchange`], [`pipeline`]: what outlives a request, one request, its life.
+//! * [`gateway`], [`admin`]: the shell around pingora, and the operators' listener.
+//! * [`cli`]: the commands.
+//!
+//! [`sandbox`] stands apart: simulators of vendors that share nothing with the gateway.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)
+)]
+
+pub mod adapters;
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod exchange;
+pub mod gateway;
+pub mod model;
+pub mod pipeline;
+pub mod profile;
+pub mod refusal;
+pub mod sandbox;
+pub mod stages;
+pub mod state;

@@ -1,0 +1,266 @@
+//! The life of a request, on one page.
+//!
+//! ```text
+//! receive → decide → equip → (send) → observe → settle
+//! ```
+//!
+//! The shell (`gateway`) reads a head, calls `receive` and `decide`, and answers what is refused.
+//! For each attempt it calls `equip`, sends, and calls `observe` on the head that comes back.
+//! `settle` always runs, once. Nothing on this page touches a socket.
+//!
+//! Where the next rooms open: authentication and authorization between `take_route` and
+//! `check_path` in [`decide`]; limits and reservation behind `check_length`; admission, circuit and
+//! credentials at the top of [`equip`].
+
+use crate::config::{Credential, Route};
+use crate::exchange::{Arrival, Exchange, Taken, VendorSide};
+use crate::model::methods;
+use crate::refusal::Refusal;
+use crate::stages::correlation::{self, CORRELATION_ID, Entropy};
+use crate::stages::forwarding::links::Place;
+use crate::stages::forwarding::{Edits, answer, request};
+use crate::stages::validation::path::AllowInPath;
+use crate::stages::validation::{self, Head, HeadLimits, Tls};
+use crate::stages::record::{self, Record};
+use crate::stages::{outcome, routing};
+use crate::state::{Snapshot, State};
+use http::{HeaderMap, HeaderValue, Version, header};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What to do with a request that nothing refuses.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Ask the vendor.
+    Forward,
+    /// `OPTIONS` with `Max-Forwards: 0` asks for the gateway itself (RFC 9110 §7.6.2).
+    AnswerOptions {
+        /// The value of `Allow`.
+        allow: String,
+    },
+}
+
+/// A head has arrived: who is it, as far as ids go.
+pub fn receive(
+    snapshot: Arc<Snapshot>,
+    arrival: Arrival,
+    headers: &HeaderMap,
+    entropy: Entropy,
+    now: Instant,
+) -> Exchange {
+    Exchange {
+        snapshot,
+        arrival,
+        correlation: correlation::correlate(headers, entropy),
+        began: now,
+        taken: None,
+        vendor: VendorSide::default(),
+        refusal: None,
+        reason: None,
+        bytes_in: 0,
+    }
+}
+
+/// Does it mean one thing, where does it go, and may it go there.
+///
+/// # Errors
+/// The first refusal, in the order of INTERFACE §5's stages.
+pub fn decide(
+    exchange: &mut Exchange,
+    head: &Head<'_>,
+    tls: Option<Tls<'_>>,
+) -> Result<Decision, Refusal> {
+    let sound = validation::check_head(head, limits_of(exchange), tls)?;
+    let route = match take_route(exchange, head) {
+        Ok(route) => route,
+        Err(refusal) => {
+            validation::check_path(sound, head.path, AllowInPath::default())?;
+            return Err(refusal);
+        }
+    };
+    validation::check_path(sound, head.path, route.allow_in_path)?;
+    routing::check_method(route.methods, head.method)?;
+    validation::check_length(sound, head.headers, route.body_bytes_max)?;
+    request::check_loop(head.headers, &exchange.snapshot.config.server.name)?;
+    let hops = head.headers.get(header::MAX_FORWARDS).and_then(request::hops_left);
+    if head.method == "OPTIONS" && hops == Some(0) {
+        return Ok(Decision::AnswerOptions { allow: route.methods.allow() });
+    }
+    Ok(Decision::Forward)
+}
+
+/// An attempt is about to be made: the target, and what to change in the head.
+pub fn equip(exchange: &mut Exchange, headers: &HeaderMap, parent_id: u64) -> Option<(String, Edits)> {
+    let taken = exchange.taken.clone()?;
+    let vendor = &taken.route.vendor;
+    let arrival = &exchange.arrival;
+    let rest = taken.matched.rest(&arrival.path);
+    let target = request::target(&vendor.base_url.path, rest, arrival.query.as_deref());
+    let credential = match &vendor.credential {
+        Credential::Field { name, value, .. } => Some((name.as_str(), value.expose())),
+        Credential::None | Credential::Passthrough => None,
+    };
+    let policy = request::Policy {
+        authority: &vendor.base_url.authority,
+        forwarded: vendor.forwarded,
+        passthrough: matches!(vendor.credential, Credential::Passthrough),
+        credential,
+        pseudonym: &exchange.snapshot.config.server.name,
+    };
+    let asker = request::Asker {
+        address: arrival.address,
+        https: arrival.https,
+        authority: arrival.authority.as_deref(),
+    };
+    let correlation = &exchange.correlation;
+    let edits =
+        request::edits(headers, arrival.version, asker, policy, correlation, parent_id);
+    Some((target, edits))
+}
+
+/// The vendor has answered with this head: what goes to the client.
+///
+/// # Errors
+/// The refusal that the client gets in its place.
+pub fn observe(
+    exchange: &mut Exchange,
+    status: u16,
+    headers: &HeaderMap,
+    date: &HeaderValue,
+    now: Instant,
+) -> Result<Edits, Refusal> {
+    let Some(taken) = exchange.taken.clone() else { return Err(Refusal::GatewayFault) };
+    let vendor = &taken.route.vendor;
+    let side = &mut exchange.vendor;
+    side.status = Some(status);
+    side.took = side.asked.map(|asked| now.saturating_duration_since(asked));
+    side.request_id = vendor.profile.request_id_headers.iter().find_map(|name| text(headers, name));
+    side.correlation_id = text(headers, CORRELATION_ID.as_str());
+    let place = place(&exchange.arrival, &taken.route);
+    let passthrough = matches!(vendor.credential, Credential::Passthrough);
+    outcome::observe(status, headers, &vendor.base_url, place, passthrough)?;
+    // A redirect's Location is rewritten in any case: unchanged it would lead off the gateway.
+    let links = (taken.route.rewrite_links || (300..400).contains(&status)).then_some(place);
+    let pseudonym = &exchange.snapshot.config.server.name;
+    let policy = answer::Policy { base: &vendor.base_url, links, pseudonym };
+    Ok(answer::edits(status, headers, policy, &exchange.correlation, date))
+}
+
+/// Where the client sees the vendor of this route.
+fn place<'a>(arrival: &'a Arrival, route: &'a Route) -> Place<'a> {
+    let authority = arrival.authority.as_deref().unwrap_or("");
+    Place { https: arrival.https, authority, prefix: &route.prefix }
+}
+
+fn limits_of(exchange: &Exchange) -> HeadLimits {
+    let listener = &exchange.arrival.listener;
+    HeadLimits {
+        header_bytes_max: listener.header_bytes_max,
+        headers_max: listener.headers_max,
+        uri_bytes_max: listener.uri_bytes_max,
+    }
+}
+
+fn take_route(exchange: &mut Exchange, head: &Head<'_>) -> Result<Arc<Route>, Refusal> {
+    let snapshot = &exchange.snapshot;
+    let matched = snapshot.table.route(head.authority, head.path)?;
+    let route = snapshot.config.routes.get(matched.route()).ok_or(Refusal::RouteNotFound)?.clone();
+    let rest = matched.rest(head.path);
+    let reads = methods::is_safe(head.method)
+        || route.reads.iter().any(|read| read.method == head.method && read.path.matches(rest));
+    exchange.taken = Some(Taken { route: route.clone(), matched, reads });
+    Ok(route)
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// How an exchange ended, as the shell saw it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    /// What the client was answered; 0: it left before.
+    pub status: u16,
+    /// Body bytes that went out.
+    pub bytes_out: u64,
+    /// Whether the vendor's answer, if one was asked, went through to its end.
+    pub complete: bool,
+}
+
+/// The exchange is over: count it and write it down. Runs once, always.
+pub fn settle(state: &State, exchange: &Exchange, ending: Ending, now: Instant) {
+    let total = now.saturating_duration_since(exchange.began);
+    let route = exchange.taken.as_ref().map_or(UNKNOWN, |taken| &*taken.route.name);
+    let method = methods::label(&exchange.arrival.method);
+    let metrics = &state.metrics;
+    let labels = [route, UNKNOWN, method, record::status_label(ending.status)];
+    metrics.requests.with_label_values(&labels).inc();
+    metrics.request_duration.with_label_values(&[route]).observe(total.as_secs_f64());
+    if let Some(refusal) = &exchange.refusal {
+        metrics.refusals.with_label_values(&[refusal.slug(), route, UNKNOWN]).inc();
+    }
+    let asked = exchange.vendor_config().filter(|_| exchange.vendor.attempts > 0);
+    if let Some(vendor) = asked {
+        let outcome = match &exchange.refusal {
+            Some(refusal) => refusal.slug(),
+            None if ending.complete => "answered",
+            None if ending.status == 0 => "client-left",
+            None => "incomplete",
+        };
+        metrics.vendor_requests.with_label_values(&[&*vendor.name, outcome]).inc();
+        if let Some(took) = exchange.vendor.took {
+            let seconds = took.as_secs_f64();
+            metrics.vendor_request_duration.with_label_values(&[&*vendor.name]).observe(seconds);
+        }
+    }
+    let arrival = &exchange.arrival;
+    let config = &exchange.snapshot.config;
+    let line = Record {
+        time: &state.clock.timestamp(),
+        event: "request",
+        correlation_id: exchange.correlation.id(),
+        client_correlation_id: exchange.correlation.refused(),
+        trace_id: &exchange.correlation.trace().id(),
+        client: UNKNOWN,
+        address: &arrival.address.to_string(),
+        listener: &arrival.listener.name,
+        protocol: protocol(arrival.version),
+        route,
+        vendor: asked.map(|vendor| &*vendor.name),
+        method: &arrival.method,
+        path: &record::loggable_target(
+            &arrival.path,
+            arrival.query.as_deref(),
+            &config.log.redact_query,
+        ),
+        status: ending.status,
+        refusal: exchange.refusal.as_ref().map(Refusal::slug),
+        stage: exchange.refusal.as_ref().map(Refusal::stage),
+        reason: exchange.reason.as_deref(),
+        attempts: exchange.vendor.attempts,
+        vendor_ms: exchange.vendor.took.map(milliseconds),
+        total_ms: milliseconds(total),
+        bytes_in: exchange.bytes_in,
+        bytes_out: ending.bytes_out,
+        vendor_request_id: exchange.vendor.request_id.as_deref(),
+        vendor_correlation_id: exchange.vendor.correlation_id.as_deref(),
+    }
+    .line();
+    state.log.line(&line);
+}
+
+/// The label and log value for what is not known.
+const UNKNOWN: &str = "unknown";
+
+fn milliseconds(duration: Duration) -> f64 {
+    // Whole microseconds: more digits would only be noise.
+    f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1000.0
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}

@@ -1,0 +1,17 @@
+//! Vendor profiles: what a kind of vendor does, as data, the same schema for ours and a user's.
+
+/// What a kind of vendor does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name, or the file it was read from.
+    pub name: String,
+    /// Answer fields that hold the vendor's own id of the request, first present wins, in lower
+    /// case.
+    pub request_id_headers: Vec<String>,
+}
+
+/// The profiles that come with erpgate: name and text.
+pub const SHIPPED: [(&str, &str); 2] = [
+    ("generic", include_str!("../../profiles/generic.toml")),
+    ("netsuite", include_str!("../../profiles/netsuite.toml")),
+];

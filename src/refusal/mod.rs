@@ -1,0 +1,343 @@
+//! Everything that erpgate itself answers: each refusal with its slug, status, stage and words.
+//!
+//! The slug is the problem type, the reason in the log and the metric label. A new variant does
+//! not compile until it has all of them.
+
+pub mod document;
+
+use crate::model::methods::MethodSet;
+
+/// Why erpgate answers in the vendor's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No route serves this host and path.
+    RouteNotFound,
+    /// The route serves other methods.
+    MethodNotAllowed(MethodSet),
+    /// The method is not in the registry.
+    MethodUnknown,
+    /// WebSocket and CONNECT ask for a tunnel.
+    UpgradeRefused,
+    /// The message breaks a rule of HTTP; the words say which.
+    RequestMalformed(&'static str),
+    /// Two readers could take the path for two different ones; the words say why.
+    PathAmbiguous(&'static str),
+    /// HTTP/1.1 without `Host`.
+    HostMissing,
+    /// The request target is longer than this many bytes.
+    UriTooLong(usize),
+    /// The head is larger than the listener takes; the words say which limit.
+    HeaderTooLarge(&'static str),
+    /// The body is larger than this many bytes.
+    PayloadTooLarge(u64),
+    /// The body made no progress in time.
+    RequestTimeout,
+    /// The connection was made for another name.
+    MisdirectedRequest,
+    /// The request has been here before.
+    LoopDetected,
+    /// No connection to the vendor could be made; nothing was sent.
+    VendorUnreachable(Unreachable),
+    /// What came back is not a complete HTTP answer.
+    VendorResponseInvalid(Invalid),
+    /// The vendor sent the client elsewhere.
+    VendorRedirectRefused,
+    /// The vendor does not accept the gateway's credential.
+    VendorCredentialRejected,
+    /// The vendor sent no head in time.
+    VendorTimeout,
+    /// The route's deadline passed.
+    DeadlineExceeded,
+    /// The gateway is shutting down.
+    GatewayDraining,
+    /// A defect of the gateway.
+    GatewayFault,
+}
+
+/// What kept a connection from being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// The name has no address.
+    NameUnresolved,
+    /// Nobody listens there.
+    Refused,
+    /// No answer within the connect timeout.
+    TimedOut,
+    /// The TLS handshake failed.
+    TlsFailed,
+    /// The certificate does not hold for the name.
+    CertificateInvalid,
+    /// Anything else below HTTP.
+    Other,
+}
+
+/// What was wrong with the vendor's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalid {
+    /// The connection ended before the head was complete.
+    Incomplete,
+    /// The bytes are not HTTP, or break its rules.
+    Protocol,
+    /// A status that does not exist, or a switch of protocols that nobody asked for.
+    Status,
+}
+
+/// Whether the vendor acted on the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Executed {
+    /// Certainly not.
+    No,
+    /// Nobody can know from here.
+    Unknown,
+}
+
+impl Refusal {
+    /// Stable name: problem type, log reason, metric label.
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Refusal::RouteNotFound => "route-not-found",
+            Refusal::MethodNotAllowed(_) => "method-not-allowed",
+            Refusal::MethodUnknown => "method-unknown",
+            Refusal::UpgradeRefused => "upgrade-refused",
+            Refusal::RequestMalformed(_) => "request-malformed",
+            Refusal::PathAmbiguous(_) => "path-ambiguous",
+            Refusal::HostMissing => "host-missing",
+            Refusal::UriTooLong(_) => "uri-too-long",
+            Refusal::HeaderTooLarge(_) => "header-too-large",
+            Refusal::PayloadTooLarge(_) => "payload-too-large",
+            Refusal::RequestTimeout => "request-timeout",
+            Refusal::MisdirectedRequest => "misdirected-request",
+            Refusal::LoopDetected => "loop-detected",
+            Refusal::VendorUnreachable(_) => "vendor-unreachable",
+            Refusal::VendorResponseInvalid(_) => "vendor-response-invalid",
+            Refusal::VendorRedirectRefused => "vendor-redirect-refused",
+            Refusal::VendorCredentialRejected => "vendor-credential-rejected",
+            Refusal::VendorTimeout => "vendor-timeout",
+            Refusal::DeadlineExceeded => "deadline-exceeded",
+            Refusal::GatewayDraining => "gateway-draining",
+            Refusal::GatewayFault => "gateway-fault",
+        }
+    }
+
+    /// HTTP status code.
+    pub fn status(&self) -> u16 {
+        match self {
+            Refusal::RequestMalformed(_) | Refusal::PathAmbiguous(_) | Refusal::HostMissing => 400,
+            Refusal::RouteNotFound => 404,
+            Refusal::MethodNotAllowed(_) => 405,
+            Refusal::RequestTimeout => 408,
+            Refusal::PayloadTooLarge(_) => 413,
+            Refusal::UriTooLong(_) => 414,
+            Refusal::MisdirectedRequest => 421,
+            Refusal::HeaderTooLarge(_) => 431,
+            Refusal::GatewayFault => 500,
+            Refusal::MethodUnknown | Refusal::UpgradeRefused => 501,
+            Refusal::LoopDetected
+            | Refusal::VendorUnreachable(_)
+            | Refusal::VendorResponseInvalid(_)
+            | Refusal::VendorRedirectRefused
+            | Refusal::VendorCredentialRejected => 502,
+            Refusal::GatewayDraining => 503,
+            Refusal::VendorTimeout | Refusal::DeadlineExceeded => 504,
+        }
+    }
+
+    /// The stage that refused, as the log names it.
+    pub fn stage(&self) -> &'static str {
+        match self {
+            Refusal::RouteNotFound | Refusal::MethodNotAllowed(_) => "routing",
+            Refusal::MethodUnknown
+            | Refusal::UpgradeRefused
+            | Refusal::RequestMalformed(_)
+            | Refusal::PathAmbiguous(_)
+            | Refusal::HostMissing
+            | Refusal::UriTooLong(_)
+            | Refusal::HeaderTooLarge(_)
+            | Refusal::PayloadTooLarge(_)
+            | Refusal::RequestTimeout
+            | Refusal::MisdirectedRequest => "validation",
+            Refusal::LoopDetected | Refusal::VendorUnreachable(_) => "forwarding",
+            Refusal::VendorResponseInvalid(_)
+            | Refusal::VendorRedirectRefused
+            | Refusal::VendorCredentialRejected
+            | Refusal::VendorTimeout
+            | Refusal::DeadlineExceeded => "outcome",
+            Refusal::GatewayDraining | Refusal::GatewayFault => "gateway",
+        }
+    }
+
+    /// Short name of the kind of problem: the same for each occurrence (RFC 9457 §3.1.3).
+    pub fn title(&self) -> &'static str {
+        match self {
+            Refusal::RouteNotFound => "No route",
+            Refusal::MethodNotAllowed(_) => "Method not allowed",
+            Refusal::MethodUnknown => "Method unknown",
+            Refusal::UpgradeRefused => "Upgrade refused",
+            Refusal::RequestMalformed(_) => "Request malformed",
+            Refusal::PathAmbiguous(_) => "Path ambiguous",
+            Refusal::HostMissing => "Host missing",
+            Refusal::UriTooLong(_) => "Request target too long",
+            Refusal::HeaderTooLarge(_) => "Request head too large",
+            Refusal::PayloadTooLarge(_) => "Request body too large",
+            Refusal::RequestTimeout => "Request too slow",
+            Refusal::MisdirectedRequest => "Misdirected request",
+            Refusal::LoopDetected => "Loop detected",
+            Refusal::VendorUnreachable(_) => "Vendor unreachable",
+            Refusal::VendorResponseInvalid(_) => "Vendor answer invalid",
+            Refusal::VendorRedirectRefused => "Vendor redirect refused",
+            Refusal::VendorCredentialRejected => "Vendor refused the gateway's credential",
+            Refusal::VendorTimeout => "Vendor did not answer in time",
+            Refusal::DeadlineExceeded => "Deadline exceeded",
+            Refusal::GatewayDraining => "Gateway shutting down",
+            Refusal::GatewayFault => "Gateway fault",
+        }
+    }
+
+    /// One plain sentence about this occurrence, fit for anybody's eyes.
+    pub fn detail(&self) -> String {
+        match self {
+            Refusal::RouteNotFound => "No route serves this host and path.".into(),
+            Refusal::MethodNotAllowed(allowed) => {
+                format!("This route serves {}.", allowed.allow())
+            }
+            Refusal::MethodUnknown => "The method is not a registered HTTP method.".into(),
+            Refusal::UpgradeRefused => "The gateway opens no tunnels.".into(),
+            Refusal::RequestMalformed(why) | Refusal::PathAmbiguous(why) => (*why).into(),
+            Refusal::HostMissing => "An HTTP/1.1 request needs a Host field.".into(),
+            Refusal::UriTooLong(max) => {
+                format!("The request target is longer than {max} bytes.")
+            }
+            Refusal::HeaderTooLarge(why) => (*why).into(),
+            Refusal::PayloadTooLarge(max) => {
+                format!("The request body is larger than {max} bytes.")
+            }
+            Refusal::RequestTimeout => "The request body made no progress in time.".into(),
+            Refusal::MisdirectedRequest => {
+                "The connection was made for another name than the request's.".into()
+            }
+            Refusal::LoopDetected => "The request has passed this gateway before.".into(),
+            Refusal::VendorUnreachable(why) => why.detail().into(),
+            Refusal::VendorResponseInvalid(why) => why.detail().into(),
+            Refusal::VendorRedirectRefused => {
+                "The vendor answered with a redirect to another place.".into()
+            }
+            Refusal::VendorCredentialRejected => {
+                "The vendor does not accept the credential that the gateway presents.".into()
+            }
+            Refusal::VendorTimeout => "The vendor sent no answer in time.".into(),
+            Refusal::DeadlineExceeded => "The route's deadline passed without an answer.".into(),
+            Refusal::GatewayDraining => "The gateway is shutting down.".into(),
+            Refusal::GatewayFault => "The gateway met a defect of its own.".into(),
+        }
+    }
+
+    /// What the caller should do next, in plain language.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Refusal::RouteNotFound => "Check the base URL and the path.",
+            Refusal::MethodNotAllowed(_) => "Use one of the methods in the Allow field.",
+            Refusal::MethodUnknown => "Use a standard method.",
+            Refusal::UpgradeRefused => "Send plain requests.",
+            Refusal::RequestMalformed(_) => "Correct the request.",
+            Refusal::PathAmbiguous(_) => "Send the path in its plain form.",
+            Refusal::HostMissing => "Send a Host field.",
+            Refusal::UriTooLong(_) => "Shorten the path or the query.",
+            Refusal::HeaderTooLarge(_) => "Send fewer or shorter fields.",
+            Refusal::PayloadTooLarge(_) => "Send a smaller body, or ask for a larger limit.",
+            Refusal::RequestTimeout => "Send the request again, without pauses.",
+            Refusal::MisdirectedRequest => "Send the request on a connection of its own.",
+            Refusal::LoopDetected => "Ask the gateway's operator to correct the vendor's base URL.",
+            Refusal::VendorUnreachable(_) => "Try again later; nothing was sent.",
+            Refusal::VendorResponseInvalid(_) | Refusal::VendorTimeout => {
+                "Look up whether the vendor acted before you repeat a write."
+            }
+            Refusal::DeadlineExceeded => {
+                "Look up whether the vendor acted before you repeat a write."
+            }
+            Refusal::VendorRedirectRefused => {
+                "Ask the gateway's operator to check the vendor's base URL."
+            }
+            Refusal::VendorCredentialRejected => {
+                "Ask the gateway's operator to check the vendor's credential."
+            }
+            Refusal::GatewayDraining => "Send the request again.",
+            Refusal::GatewayFault => "Report the correlation id to the gateway's operator.",
+        }
+    }
+
+    /// The `error` of a `Proxy-Status` member (RFC 9209 §2.3).
+    pub fn proxy_status(&self) -> &'static str {
+        match self {
+            Refusal::RouteNotFound => "destination_not_found",
+            Refusal::LoopDetected => "proxy_loop_detected",
+            Refusal::VendorUnreachable(why) => why.proxy_status(),
+            Refusal::VendorResponseInvalid(Invalid::Incomplete) => "http_response_incomplete",
+            Refusal::VendorResponseInvalid(_) | Refusal::VendorRedirectRefused => {
+                "http_protocol_error"
+            }
+            Refusal::VendorCredentialRejected => "http_request_denied",
+            Refusal::VendorTimeout | Refusal::DeadlineExceeded => "http_response_timeout",
+            Refusal::GatewayDraining => "proxy_internal_response",
+            Refusal::GatewayFault => "proxy_internal_error",
+            _ => "http_request_error",
+        }
+    }
+
+    /// Whether the same request may be sent again as it is, given what is known of the vendor.
+    pub fn retryable(&self, executed: Executed) -> bool {
+        match self {
+            Refusal::RequestTimeout
+            | Refusal::VendorUnreachable(_)
+            | Refusal::VendorResponseInvalid(_)
+            | Refusal::VendorTimeout
+            | Refusal::DeadlineExceeded
+            | Refusal::GatewayDraining => executed == Executed::No,
+            _ => false,
+        }
+    }
+
+    /// Whether it could only arise after the vendor was asked.
+    pub fn about_the_answer(&self) -> bool {
+        matches!(
+            self,
+            Refusal::VendorResponseInvalid(_)
+                | Refusal::VendorRedirectRefused
+                | Refusal::VendorCredentialRejected
+                | Refusal::VendorTimeout
+        )
+    }
+}
+
+impl Unreachable {
+    fn detail(self) -> &'static str {
+        match self {
+            Unreachable::NameUnresolved => "The vendor's name has no address.",
+            Unreachable::Refused => "The vendor refused the connection.",
+            Unreachable::TimedOut => "The vendor did not accept a connection in time.",
+            Unreachable::TlsFailed => "No TLS connection to the vendor could be made.",
+            Unreachable::CertificateInvalid => "The vendor's certificate could not be verified.",
+            Unreachable::Other => "No connection to the vendor could be made.",
+        }
+    }
+
+    fn proxy_status(self) -> &'static str {
+        match self {
+            Unreachable::NameUnresolved => "dns_error",
+            Unreachable::Refused => "connection_refused",
+            Unreachable::TimedOut => "connection_timeout",
+            Unreachable::TlsFailed => "tls_protocol_error",
+            Unreachable::CertificateInvalid => "tls_certificate_error",
+            Unreachable::Other => "destination_unavailable",
+        }
+    }
+}
+
+impl Invalid {
+    fn detail(self) -> &'static str {
+        match self {
+            Invalid::Incomplete => "The vendor's connection ended before its answer was complete.",
+            Invalid::Protocol => "The vendor's answer is not valid HTTP.",
+            Invalid::Status => "The vendor's answer has a status that it may not have.",
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! What of a request goes to the vendor: target, fields, and who the vendor is told is asking.
+
+use super::{Edits, HOP_BY_HOP, nominated};
+use crate::refusal::Refusal;
+use crate::stages::correlation::{CORRELATION_ID, Correlation, trace};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use std::net::IpAddr;
+
+/// Whether the vendor learns the client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forwarded {
+    /// The vendor learns nothing of the client.
+    Off,
+    /// `X-Forwarded-For`, `-Proto`, `-Host`.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Rfc7239,
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Fields by which somebody could pose as the gateway or as another client, with `-` for `_`:
+/// some servers read both as one.
+const POSING: [&str; 12] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+    "true-client-ip",
+    "client-cert",
+    "client-cert-chain",
+    "x-client-id",
+];
+
+/// A client's own credentials: they prove it to the gateway, and end there.
+const CREDENTIALS: [HeaderName; 3] =
+    [header::AUTHORIZATION, header::COOKIE, HeaderName::from_static("x-api-key")];
+
+/// Who asks, as far as a vendor may be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The client's address, as the trusted proxies tell it.
+    pub address: IpAddr,
+    /// Whether the client's connection is encrypted.
+    pub https: bool,
+    /// The authority that it asked for.
+    pub authority: Option<&'a str>,
+}
+
+/// What the vendor's configuration says of the requests to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    /// `Host` to send.
+    pub authority: &'a str,
+    /// Whether it learns the client's address.
+    pub forwarded: Forwarded,
+    /// Whether the client's `Authorization` goes on.
+    pub passthrough: bool,
+    /// The gateway's own field, if it shows one.
+    pub credential: Option<(&'a str, &'a [u8])>,
+    /// The gateway's pseudonym.
+    pub pseudonym: &'a str,
+}
+
+/// Refuses a request that has been here before (RFC 9110 §7.6.3).
+///
+/// # Errors
+/// `loop-detected`.
+pub fn check_loop(headers: &HeaderMap, pseudonym: &str) -> Result<(), Refusal> {
+    let is_ours = |member: &[u8]| {
+        member
+            .trim_ascii()
+            .split(|b| *b == b' ')
+            .nth(1)
+            .is_some_and(|by| by == pseudonym.as_bytes())
+    };
+    let mut vias = headers.get_all(header::VIA).iter();
+    match vias.any(|via| via.as_bytes().split(|b| *b == b',').any(is_ours)) {
+        true => Err(Refusal::LoopDetected),
+        false => Ok(()),
+    }
+}
+
+/// The request target: the base URL's path, the rest of the path and the query, byte for byte.
+pub fn target(base: &str, rest: &str, query: Option<&str>) -> String {
+    let mut target = String::with_capacity(base.len() + rest.len() + 2);
+    target.push_str(base);
+    target.push_str(rest);
+    if target.is_empty() {
+        target.push('/');
+    }
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    target
+}
+
+/// Decides the fields. `version` is the one the client spoke; `parent_id` is fresh per attempt.
+pub fn edits(
+    headers: &HeaderMap,
+    version: Version,
+    asker: Asker<'_>,
+    policy: Policy<'_>,
+    correlation: &Correlation,
+    parent_id: u64,
+) -> Edits {
+    let mut edits = Edits::with_room();
+    remove_what_ends_here(&mut edits, headers, policy.passthrough);
+    edits.set.push((CORRELATION_ID, correlation.field().clone()));
+    if let Some(parent) = correlation.trace().parent(parent_id) {
+        edits.set.push((trace::TRACEPARENT, parent));
+    }
+    match correlation.trace().state() {
+        Some(state) => edits.set.push((trace::TRACESTATE, state.clone())),
+        None => edits.remove_present(headers, trace::TRACESTATE),
+    }
+    set(&mut edits, header::HOST, policy.authority.as_bytes());
+    set(&mut edits, header::VIA, via(headers, version, policy.pseudonym).as_bytes());
+    if let Some((name, value)) = policy.credential
+        && let Ok(name) = HeaderName::from_bytes(name.as_bytes())
+    {
+        set(&mut edits, name, value);
+    }
+    if let Some(hops) = headers.get(header::MAX_FORWARDS).and_then(hops_left) {
+        set(&mut edits, header::MAX_FORWARDS, hops.saturating_sub(1).to_string().as_bytes());
+    }
+    tell_who_asks(&mut edits, asker, policy.forwarded);
+    edits
+}
+
+/// The number in `Max-Forwards` (RFC 9110 §7.6.2).
+pub fn hops_left(value: &HeaderValue) -> Option<u64> {
+    let digits = value.as_bytes();
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| value.to_str().ok()?.parse().ok()).flatten()
+}
+
+fn remove_what_ends_here(edits: &mut Edits, headers: &HeaderMap, passthrough: bool) {
+    if headers.contains_key(header::CONNECTION) {
+        edits.remove.extend(nominated(headers));
+        edits.remove.push(header::CONNECTION);
+    }
+    for name in HOP_BY_HOP.into_iter().chain([header::EXPECT]) {
+        edits.remove_present(headers, name);
+    }
+    for name in CREDENTIALS {
+        if !(passthrough && name == header::AUTHORIZATION) {
+            edits.remove_present(headers, name);
+        }
+    }
+    for name in headers.keys() {
+        if could_pose(name.as_str()) {
+            edits.remove.push(name.clone());
+        }
+    }
+}
+
+fn could_pose(name: &str) -> bool {
+    // One comparison of the first letter spares almost every field the rest.
+    if !matches!(name.as_bytes().first(), Some(b'f' | b'x' | b't' | b'c')) {
+        return false;
+    }
+    if name.contains('_') {
+        let dashed = name.replace('_', "-");
+        return POSING.contains(&dashed.as_str())
+            || matches!(dashed.as_str(), "x-correlation-id" | "x-api-key");
+    }
+    POSING.contains(&name)
+}
+
+fn set(edits: &mut Edits, name: HeaderName, value: &[u8]) {
+    if let Ok(value) = HeaderValue::from_bytes(value) {
+        edits.set.push((name, value));
+    }
+}
+
+/// Every earlier member and ours behind them, as one line.
+fn via(headers: &HeaderMap, version: Version, pseudonym: &str) -> String {
+    let mut line = String::new();
+    for earlier in headers.get_all(header::VIA).iter().filter_map(|via| via.to_str().ok()) {
+        line.push_str(earlier);
+        line.push_str(", ");
+    }
+    line.push_str(match version {
+        Version::HTTP_2 => "2 ",
+        Version::HTTP_10 => "1.0 ",
+        _ => "1.1 ",
+    });
+    line.push_str(pseudonym);
+    line
+}
+
+fn tell_who_asks(edits: &mut Edits, asker: Asker<'_>, forwarded: Forwarded) {
+    let proto = if asker.https { "https" } else { "http" };
+    match forwarded {
+        Forwarded::Off => {}
+        Forwarded::XForwarded => {
+            set(edits, X_FORWARDED_FOR, asker.address.to_string().as_bytes());
+            set(edits, X_FORWARDED_PROTO, proto.as_bytes());
+            if let Some(authority) = asker.authority {
+                set(edits, X_FORWARDED_HOST, authority.as_bytes());
+            }
+        }
+        Forwarded::Rfc7239 => {
+            let mut line = match asker.address {
+                IpAddr::V4(address) => format!("for={address}"),
+                IpAddr::V6(address) => format!("for=\"[{address}]\""),
+            };
+            line.push_str(";proto=");
+            line.push_str(proto);
+            if let Some(authority) = asker.authority {
+                // A host may hold a colon, which only a quoted string may.
+                line.push_str(&format!(";host=\"{authority}\""));
+            }
+            set(edits, header::FORWARDED, line.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::correlation::{Entropy, correlate};
+
+    const POLICY: Policy<'static> = Policy {
+        authority: "vendor.example.com",
+        forwarded: Forwarded::Off,
+        passthrough: false,
+        credential: None,
+        pseudonym: "erpgate",
+    };
+
+    fn applied(fields: &[(&'static str, &'static str)], policy: Policy<'_>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let correlation = correlate(&headers, Entropy { id: [b'a'; 36], trace_id: 1 });
+        let asker = Asker {
+            address: "2001:db8::17".parse().expect("an address"),
+            https: true,
+            authority: Some("gw.example.com:8443"),
+        };
+        let edits = edits(&headers, Version::HTTP_11, asker, policy, &correlation, 2);
+        for name in edits.remove {
+            headers.remove(name);
+        }
+        for (name, value) in edits.set {
+            headers.insert(name, value);
+        }
+        headers
+    }
+
+    #[test]
+    fn sets_what_is_the_gateways_own() {
+        let sent = applied(&[("host", "gw"), ("via", "1.0 fred"), ("x-other", "1")], POLICY);
+        assert_eq!(sent["host"], "vendor.example.com");
+        assert_eq!(sent["via"], "1.0 fred, 1.1 erpgate");
+        assert_eq!(sent["x-correlation-id"], "a".repeat(36).as_str());
+        assert!(sent.contains_key("traceparent"));
+        assert_eq!(sent["x-other"], "1");
+    }
+
+    #[test]
+    fn removes_what_ends_here() {
+        let sent = applied(
+            &[
+                ("connection", "x-hop, X-Correlation-ID, close"),
+                ("x-hop", "1"),
+                ("keep-alive", "timeout=5"),
+                ("te", "trailers"),
+                ("upgrade", "h2c"),
+                ("expect", "100-continue"),
+                ("authorization", "Bearer t"),
+                ("cookie", "a=b"),
+                ("x-api-key", "k"),
+                ("x_forwarded_for", "1.1.1.1"),
+                ("x-forwarded-for", "1.1.1.1"),
+                ("forwarded", "for=1.1.1.1"),
+                ("client-cert", ":AAAA:"),
+                ("x-forwarded-like", "kept"),
+            ],
+            POLICY,
+        );
+        let mut left: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["host", "traceparent", "via", "x-correlation-id", "x-forwarded-like"]);
+    }
+
+    #[test]
+    fn credentials_and_passthrough() {
+        let own = Policy { credential: Some(("authorization", b"Bearer ours")), ..POLICY };
+        assert_eq!(applied(&[("authorization", "Bearer t")], own)["authorization"], "Bearer ours");
+        let through = Policy { passthrough: true, ..POLICY };
+        let sent = applied(&[("authorization", "Bearer t"), ("cookie", "a=b")], through);
+        assert_eq!(sent["authorization"], "Bearer t");
+        assert!(!sent.contains_key("cookie"));
+    }
+
+    #[test]
+    fn tells_who_asks_only_when_told_to() {
+        let sent = applied(&[], Policy { forwarded: Forwarded::Rfc7239, ..POLICY });
+        let expected = "for=\"[2001:db8::17]\";proto=https;host=\"gw.example.com:8443\"";
+        assert_eq!(sent["forwarded"], expected);
+        let sent = applied(&[], Policy { forwarded: Forwarded::XForwarded, ..POLICY });
+        assert_eq!(sent["x-forwarded-for"], "2001:db8::17");
+        assert_eq!(sent["x-forwarded-proto"], "https");
+    }
+
+    #[test]
+    fn counts_hops_and_sees_loops() {
+        assert_eq!(applied(&[("max-forwards", "5")], POLICY)["max-forwards"], "4");
+        let mut headers = HeaderMap::new();
+        headers.append("via", HeaderValue::from_static("1.1 fred, 2 erpgate"));
+        assert_eq!(check_loop(&headers, "erpgate"), Err(Refusal::LoopDetected));
+        assert_eq!(check_loop(&headers, "erpgate-eu"), Ok(()));
+    }
+
+    #[test]
+    fn targets_go_on_byte_for_byte() {
+        assert_eq!(target("", "", None), "/");
+        assert_eq!(target("/base", "", Some("a=1")), "/base?a=1");
+        assert_eq!(
+            target("", "/eid:7%2B", Some("a=1&a=2&b=%2F+%20")),
+            "/eid:7%2B?a=1&a=2&b=%2F+%20"
+        );
+    }
+}

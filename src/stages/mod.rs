@@ -1,0 +1,12 @@
+//! The rooms of the gateway, in the order in which a request meets them.
+//!
+//! Each one is values in, decision out: no socket, file, clock, randomness or log line. Time and
+//! entropy are arguments. A room refuses with [`Refusal`](crate::refusal::Refusal) or gives
+//! evidence that the next one asks for.
+
+pub mod correlation;
+pub mod forwarding;
+pub mod outcome;
+pub mod record;
+pub mod routing;
+pub mod validation;

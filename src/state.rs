@@ -1,0 +1,169 @@
+//! What outlives a request: the configuration in force, and everything that survives its change.
+
+use crate::adapters::clock::Clock;
+use crate::adapters::log::Log;
+use crate::adapters::metrics::Metrics;
+use crate::config::Config;
+use crate::stages::routing::Table;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+/// Reloads that may wait while one runs.
+const RELOADS_WAITING: usize = 16;
+
+/// One configuration with what is compiled from it. A request keeps the one it began with.
+pub struct Snapshot {
+    /// The configuration.
+    pub config: Config,
+    /// Its routes, compiled; indices are those of `config.routes`.
+    pub table: Table,
+    /// Counts configurations from 1.
+    pub generation: u64,
+}
+
+impl Snapshot {
+    /// Compiles a configuration.
+    pub fn new(config: Config, generation: u64) -> Snapshot {
+        let places = config.routes.iter().map(|route| (route.host.as_deref(), &*route.prefix));
+        Snapshot { table: Table::new(places), generation, config }
+    }
+}
+
+/// Everything that requests share.
+pub struct State {
+    /// The configuration in force.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Log lines.
+    pub log: Log,
+    /// Time.
+    pub clock: Arc<Clock>,
+    /// Where the process is in its life.
+    pub phase: PhaseCell,
+    /// Why the gateway is troubled though it serves, as `/readyz` tells it.
+    pub troubles: ArcSwap<Vec<String>>,
+    reloads: mpsc::Sender<ReloadRequest>,
+}
+
+impl State {
+    /// Shares a first configuration. Reloads are asked for through the receiver.
+    pub fn new(
+        config: Config,
+        metrics: Metrics,
+        log: Log,
+    ) -> (Arc<State>, mpsc::Receiver<ReloadRequest>) {
+        metrics.config_generation.set(1);
+        let (reloads, asked) = mpsc::channel(RELOADS_WAITING);
+        let state = Arc::new(State {
+            reloads,
+            snapshot: ArcSwap::from_pointee(Snapshot::new(config, 1)),
+            metrics,
+            log,
+            clock: Arc::default(),
+            phase: PhaseCell::default(),
+            troubles: ArcSwap::default(),
+        });
+        (state, asked)
+    }
+}
+
+/// Asks for the configuration to be read again.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// Who asks, for the log: `signal`, `admin`, `file`.
+    pub asked_by: &'static str,
+    /// Where the outcome goes.
+    pub reply: oneshot::Sender<ReloadOutcome>,
+}
+
+/// What became of a reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadOutcome {
+    /// The configuration of this generation is in force.
+    Accepted {
+        /// Counts configurations from 1.
+        generation: u64,
+        /// Warnings, rendered.
+        warnings: Vec<String>,
+    },
+    /// Nothing has changed.
+    Refused {
+        /// Why, rendered for people.
+        problems: Vec<String>,
+    },
+}
+
+impl State {
+    /// Has the configuration read again, and waits for what becomes of it.
+    pub async fn reload(&self, asked_by: &'static str) -> ReloadOutcome {
+        let (reply, outcome) = oneshot::channel();
+        let asked = self.reloads.send(ReloadRequest { asked_by, reply }).await;
+        let unheard = || ReloadOutcome::Refused { problems: vec!["the gateway is leaving".into()] };
+        match asked {
+            Ok(()) => outcome.await.unwrap_or_else(|_| unheard()),
+            Err(_) => unheard(),
+        }
+    }
+}
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not serving yet.
+    Starting,
+    /// Serving.
+    Serving,
+    /// Serving what comes, and asking every client to come back elsewhere.
+    Leaving,
+    /// Only finishing what is under way.
+    Draining,
+}
+
+/// The phase, shared.
+#[derive(Debug, Default)]
+pub struct PhaseCell(AtomicU8);
+
+impl PhaseCell {
+    /// The phase.
+    pub fn get(&self) -> Phase {
+        match self.0.load(Ordering::Acquire) {
+            0 => Phase::Starting,
+            1 => Phase::Serving,
+            2 => Phase::Leaving,
+            _ => Phase::Draining,
+        }
+    }
+
+    /// Moves on; a phase never comes back.
+    pub fn advance(&self, phase: Phase) {
+        let rank = match phase {
+            Phase::Starting => 0,
+            Phase::Serving => 1,
+            Phase::Leaving => 2,
+            Phase::Draining => 3,
+        };
+        self.0.fetch_max(rank, Ordering::AcqRel);
+    }
+
+    /// Whether clients should come back elsewhere.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.get(), Phase::Leaving | Phase::Draining)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_never_comes_back() {
+        let phase = PhaseCell::default();
+        phase.advance(Phase::Leaving);
+        phase.advance(Phase::Serving);
+        assert_eq!(phase.get(), Phase::Leaving);
+        assert!(phase.is_leaving());
+    }
+}

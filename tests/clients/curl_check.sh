@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# The calls with curl: curl_check.sh URL FOLDER http1|http2
+set -euo pipefail
+
+url=$1 folder=$2
+case "$url $3" in
+*\ http1) version=--http1.1 ;;
+https:*\ http2) version=--http2 ;;
+http:*\ http2) version=--http2-prior-knowledge ;;
+*) echo "curl_check.sh: no HTTP version $3" >&2 && exit 2 ;;
+esac
+mkdir -p "$folder"
+
+# call NAME ARGUMENT..: makes the call and records the answer.
+call() {
+    local name=$1
+    shift
+    curl --disable --silent --show-error --noproxy '*' --max-time 30 \
+        --cacert "$CA_FILE" "$version" \
+        --dump-header "$folder/$name.head" --output "$folder/$name.body" \
+        --write-out '{"status":%{response_code},"version":"%{http_version}","headers":%{header_json}}' \
+        "$@" >"$folder/$name.json"
+    touch "$folder/$name.body"
+}
+
+records=$url/netsuite/services/rest/record/v1/salesOrder
+query=$url/netsuite/services/rest/query/v1/suiteql
+json='Content-Type: application/json'
+
+call create --header "$json" --data '{"entity":{"id":"7"},"memo":"from a client"}' "$records"
+location=$(sed -n 's/^[Ll]ocation: *//p' "$folder/create.head" | tr -d '\r')
+[[ -n $location ]] || { echo "create: no Location in the answer" >&2 && exit 1; }
+call read --header 'X-Correlation-ID: client-chosen-0001' "$location"
+call list "$records?limit=2"
+call query --header "$json" --header 'Prefer: transient' \
+    --data '{"q":"SELECT id FROM transaction"}' "$query?limit=2"
+call refusal "$url/nowhere"

@@ -1,0 +1,18 @@
+//! The gateway end to end: real sockets, real TLS, the same start as `erpgate run`.
+
+mod admin;
+mod answers;
+mod commands;
+mod correlation;
+mod forwarding;
+mod framing;
+mod http2;
+mod leaving;
+mod limits;
+mod observed;
+mod refusals;
+mod reload;
+mod streams;
+mod support;
+mod tls;
+mod upstream;

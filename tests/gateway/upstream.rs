@@ -1,0 +1,135 @@
+//! Toward the vendor: connections kept, kept apart, and never used for a second write.
+
+use crate::support::tls_vendor::TlsVendor;
+use crate::support::under_test::{HEAD, to_vendor};
+use crate::support::{Folder, Reply, UnderTest, Vendor};
+use crate::tls::Authority;
+use rcgen::ExtendedKeyUsagePurpose;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const POST: &str = "POST /v/a HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_kept() {
+    let vendor = Vendor::fine().await;
+    let gateway = UnderTest::before(vendor.address).await;
+    for _ in 0..5 {
+        assert_eq!(gateway.get("/v/a").await.status, 200);
+    }
+    assert_eq!(vendor.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_survives_a_connection_that_died_idle_and_a_write_is_sent_once() {
+    // Each connection answers once, says that it stays, and closes with the next request.
+    let served = AtomicUsize::new(0);
+    let vendor = Vendor::answering(move |_| match served.fetch_add(1, Ordering::SeqCst) % 2 {
+        0 => Reply::ok("fine"),
+        _ => Reply::Close(Vec::new()),
+    })
+    .await;
+    let gateway = UnderTest::before(vendor.address).await;
+    assert_eq!(gateway.get("/v/1").await.status, 200);
+    assert_eq!(gateway.get("/v/2").await.status, 200, "read again on a new connection");
+    assert_eq!(vendor.seen().len(), 3);
+    assert_eq!(gateway.send(POST).await.status, 502, "its answer was the odd one");
+    let writes = vendor.seen().iter().filter(|seen| seen.starts_with("POST")).count();
+    assert_eq!(writes, 1, "never sent twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_is_sent_once_too() {
+    for method in ["PUT", "DELETE", "PATCH", "POST"] {
+        let vendor = Vendor::answering(|seen| match seen.starts_with("GET") {
+            true => Reply::ok("fine"),
+            false => Reply::Close(Vec::new()),
+        })
+        .await;
+        let gateway = UnderTest::before(vendor.address).await;
+        let request = format!("{method} /v/a HTTP/1.1\r\nHost: gw\r\nContent-Length: 0\r\n\r\n");
+        let answer = gateway.send(request).await;
+        assert_eq!(answer.slug(), "vendor-response-invalid");
+        assert_eq!(answer.json()["executed"], "unknown");
+        assert_eq!(vendor.seen().len(), 1, "{method}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_takes_no_connection_that_has_been_idle() {
+    let vendor = Vendor::fine().await;
+    let lines = "timeouts = { write_reuse_idle = \"0s\" }";
+    let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, lines, ""))).await;
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/v/a").await.status, 200);
+        assert_eq!(gateway.send(POST).await.status, 200);
+    }
+    assert_eq!(vendor.connections(), 4, "one for the reads, one for each write");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reads_in_spite_of_its_method_is_a_read() {
+    let vendor = Vendor::answering(|_| Reply::Close(Vec::new())).await;
+    let lines = "reads = [\"POST /query/**\"]";
+    let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, "", lines))).await;
+    for (path, executed) in [("/v/query/suiteql", "no"), ("/v/record", "unknown")] {
+        let request = format!("POST {path} HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{{}}");
+        assert_eq!(gateway.send(request).await.json()["executed"], executed, "{path}");
+    }
+}
+
+/// A folder with a route to a TLS vendor whose certificate is signed by an authority of its own.
+fn folder(vendor: &TlsVendor, lines: &str) -> Folder {
+    let config = format!("{HEAD}{}", to_vendor(vendor.address, lines, ""))
+        .replace(&format!("http://{}", vendor.address), &vendor.base_url());
+    let folder = Folder::with(&config);
+    folder.write("ca.pem", &vendor.authority.pem);
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_is_verified_by_its_own_authority_and_name() {
+    for (names, lines, expected) in [
+        (["localhost"], "tls = { ca = \"ca.pem\" }", None),
+        (["other.test"], "tls = { ca = \"ca.pem\" }", Some("vendor-unreachable")),
+        (["localhost"], "", Some("vendor-unreachable")),
+    ] {
+        let vendor = TlsVendor::start(&names, None, false).await;
+        let gateway = UnderTest::start_in(folder(&vendor, lines)).await;
+        let answer = gateway.get("/v/a").await;
+        match expected {
+            None => assert_eq!(answer.text(), "localhost HTTP/1.1"),
+            Some(slug) => {
+                assert_eq!(answer.slug(), slug, "{names:?} {lines}");
+                let status = answer.field("proxy-status").expect("Proxy-Status");
+                assert!(status.contains("tls_"), "{status}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_is_shown_the_gateways_certificate() {
+    let clients = Authority::new("vendor's clients");
+    let vendor = TlsVendor::start(&["localhost"], Some(&clients.pem), false).await;
+    let (certificate, key) = clients.issue(&["gateway"], ExtendedKeyUsagePurpose::ClientAuth);
+    let lines = "tls = { ca = \"ca.pem\", certificate = \"own.pem\", key = { file = \"own.key\" } }";
+    let with = folder(&vendor, lines);
+    with.write("own.pem", &certificate);
+    with.write("own.key", &key);
+    let gateway = UnderTest::start_in(with).await;
+    assert_eq!(gateway.get("/v/a").await.status, 200);
+    let without = folder(&vendor, "tls = { ca = \"ca.pem\" }");
+    let gateway = UnderTest::start_in(without).await;
+    assert_eq!(gateway.get("/v/a").await.status, 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_is_spoken_where_it_is_offered() {
+    let vendor = TlsVendor::start(&["localhost"], None, true).await;
+    let gateway = UnderTest::start_in(folder(&vendor, "tls = { ca = \"ca.pem\" }")).await;
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/v/a").await.text(), "localhost HTTP/2.0");
+    }
+    let answer = gateway.send(POST).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "localhost HTTP/2.0"));
+}
