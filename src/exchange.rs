@@ -37,7 +37,7 @@ pub struct Exchange {
     /// The rules that it began with.
     pub snapshot: Arc<Snapshot>,
     /// How it came in.
-    pub arrival: Arrival,
+    pub arrival: Arc<Arrival>,
     /// How it is known.
     pub correlation: Correlation,
     /// When its head was complete.

@@ -19,9 +19,9 @@ use crate::refusal::Refusal;
 use crate::stages::correlation::{self, CORRELATION_ID, Entropy};
 use crate::stages::forwarding::links::Place;
 use crate::stages::forwarding::{Edits, answer, request};
+use crate::stages::record::{self, Record};
 use crate::stages::validation::path::AllowInPath;
 use crate::stages::validation::{self, Head, HeadLimits, Tls};
-use crate::stages::record::{self, Record};
 use crate::stages::{outcome, routing};
 use crate::state::{Snapshot, State};
 use http::{HeaderMap, HeaderValue, Version, header};
@@ -43,7 +43,7 @@ pub enum Decision {
 /// A head has arrived: who is it, as far as ids go.
 pub fn receive(
     snapshot: Arc<Snapshot>,
-    arrival: Arrival,
+    arrival: Arc<Arrival>,
     headers: &HeaderMap,
     entropy: Entropy,
     now: Instant,
@@ -90,7 +90,11 @@ pub fn decide(
 }
 
 /// An attempt is about to be made: the target, and what to change in the head.
-pub fn equip(exchange: &mut Exchange, headers: &HeaderMap, parent_id: u64) -> Option<(String, Edits)> {
+pub fn equip(
+    exchange: &mut Exchange,
+    headers: &HeaderMap,
+    parent_id: u64,
+) -> Option<(String, Edits)> {
     let taken = exchange.taken.clone()?;
     let vendor = &taken.route.vendor;
     let arrival = &exchange.arrival;
@@ -113,8 +117,7 @@ pub fn equip(exchange: &mut Exchange, headers: &HeaderMap, parent_id: u64) -> Op
         authority: arrival.authority.as_deref(),
     };
     let correlation = &exchange.correlation;
-    let edits =
-        request::edits(headers, arrival.version, asker, policy, correlation, parent_id);
+    let edits = request::edits(headers, arrival.version, asker, policy, correlation, parent_id);
     Some((target, edits))
 }
 

@@ -76,10 +76,5 @@ fn check(folders: &[&str], rule: fn(&Source) -> Vec<String>) {
 }
 
 fn assert_none(violations: &[String]) {
-    assert!(
-        violations.is_empty(),
-        "{} violations:\n{}",
-        violations.len(),
-        violations.join("\n")
-    );
+    assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
 }

@@ -61,7 +61,11 @@ impl Metrics {
         let refused = "Requests that erpgate answered in the vendor's place.";
         let asked = "Requests that asked a vendor, by how they ended.";
         let metrics = Metrics {
-            requests: counters("requests_total", requests, &["route", "client", "method", "status"])?,
+            requests: counters(
+                "requests_total",
+                requests,
+                &["route", "client", "method", "status"],
+            )?,
             request_duration: durations("request_duration_seconds", took, &["route"])?,
             refusals: counters("refusals_total", refused, &["reason", "route", "client"])?,
             vendor_requests: counters("vendor_requests_total", asked, &["vendor", "outcome"])?,

@@ -17,7 +17,8 @@ pub fn check(config: &Path, format: Format) -> u8 {
     let _ = match format {
         Format::Json => writeln!(out, "{}", loaded.json()),
         Format::Human => err.write_all(loaded.human().as_bytes()).and_then(|()| {
-            if refused { Ok(()) } else { writeln!(out, "{}: no problems", config.display()) }
+            let file = config.strip_prefix(".").unwrap_or(config).display();
+            if refused { Ok(()) } else { writeln!(out, "{file}: no problems") }
         }),
     };
     if refused { FAILED } else { DONE }

@@ -50,7 +50,14 @@ struct Activity {
     since: AtomicU64,
     /// Whether the request line under way needs repair.
     repaired: AtomicBool,
+    /// Octets that came in, and those that requests are known to have used up: where the two
+    /// agree, the next octet begins a head. Beyond a chunked body nobody counts any more.
+    received: AtomicU64,
+    consumed: AtomicU64,
 }
+
+/// Stands for a number of octets that is not known.
+const UNCOUNTED: u64 = u64::MAX;
 
 /// Why a connection ended; also the metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +76,17 @@ pub enum Closing {
     Draining,
     /// The client's certificate is no longer accepted.
     CertificateRevoked,
+}
+
+/// What octets that came in belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrived {
+    /// They begin a head.
+    HeadBegins,
+    /// They go on with a head, or nobody knows where it began.
+    Onward,
+    /// A body, or HTTP/2.
+    Elsewhere,
 }
 
 impl Closing {
@@ -117,6 +135,8 @@ impl Connection {
                 in_head: AtomicBool::new(false),
                 since: AtomicU64::new(now),
                 repaired: AtomicBool::new(false),
+                received: AtomicU64::new(0),
+                consumed: AtomicU64::new(0),
             },
             unread: AtomicBool::new(false),
             retired: AtomicBool::new(false),
@@ -135,16 +155,33 @@ impl Connection {
         self.activity.http2.load(Ordering::Relaxed)
     }
 
-    /// Bytes came in. Returns whether they belong to a head for which no request has begun.
-    pub fn bytes_arrived(&self, now: u64) -> bool {
+    /// Octets came in. Returns what they belong to.
+    pub fn arrived(&self, octets: usize, now: u64) -> Arrived {
         let activity = &self.activity;
+        let before = activity.received.fetch_add(octets as u64, Ordering::AcqRel);
         if self.is_http2() || self.has_request() {
-            return false;
+            return Arrived::Elsewhere;
         }
-        if !activity.in_head.swap(true, Ordering::AcqRel) {
-            activity.since.store(now, Ordering::Release);
+        self.head_begins(now);
+        match before == activity.consumed.load(Ordering::Acquire) {
+            true => Arrived::HeadBegins,
+            false => Arrived::Onward,
         }
-        true
+    }
+
+    /// The first octets of a head have come in, though nobody has taken them yet.
+    pub fn head_begins(&self, now: u64) {
+        if !self.activity.in_head.swap(true, Ordering::AcqRel) {
+            self.activity.since.store(now, Ordering::Release);
+        }
+    }
+
+    /// A request of HTTP/1 uses up this many octets; `None`: nobody knows how many.
+    pub fn uses_up(&self, octets: Option<u64>) {
+        let consumed = &self.activity.consumed;
+        let so_far = consumed.load(Ordering::Acquire);
+        let sum = octets.filter(|_| so_far != UNCOUNTED).and_then(|more| so_far.checked_add(more));
+        consumed.store(sum.unwrap_or(UNCOUNTED), Ordering::Release);
     }
 
     /// Whether bytes of a head have come in for which no request has begun.

@@ -1,7 +1,7 @@
 //! A client's connection as pingora sees it: gathers small writes, notices when a head begins,
 //! and answers in pingora's place where it would answer by itself.
 
-use super::connection::{Closing, Connection};
+use super::connection::{Arrived, Closing, Connection};
 use super::request_line::RequestLine;
 use crate::adapters::clock::Clock;
 use async_trait::async_trait;
@@ -28,6 +28,9 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 4 << 20;
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Room for what is read while looking for it: most heads whole.
+const PEEK_BYTES: usize = 4 << 10;
 
 /// Makes the answer to a head that could not be parsed.
 pub type MalformedAnswer = Arc<dyn Fn(&Connection) -> Vec<u8> + Send + Sync>;
@@ -86,14 +89,13 @@ impl Downstream {
         if bytes.is_empty() {
             return;
         }
-        let begins = !self.connection.is_in_head();
-        if self.connection.bytes_arrived(self.clock.milliseconds()) {
-            if begins {
-                self.line = RequestLine::default();
-            }
-            if self.line.takes(bytes) {
-                self.connection.head_needs_repair();
-            }
+        match self.connection.arrived(bytes.len(), self.clock.milliseconds()) {
+            Arrived::HeadBegins => self.line = RequestLine::default(),
+            Arrived::Onward => {}
+            Arrived::Elsewhere => return,
+        }
+        if self.line.takes(bytes) {
+            self.connection.head_needs_repair();
         }
     }
 
@@ -139,6 +141,9 @@ impl AsyncRead for Downstream {
             let bytes = this.peeked.split_to(length);
             this.arrived(&bytes);
             into.put_slice(&bytes);
+            if this.peeked.is_empty() {
+                this.peeked = BytesMut::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = into.filled().len();
@@ -249,12 +254,13 @@ impl Downstream {
 impl Peek for Downstream {
     /// Waits until the first bytes are, or are not, the preface of HTTP/2.
     async fn try_peek(&mut self, into: &mut [u8]) -> io::Result<bool> {
+        self.peeked.reserve(PEEK_BYTES);
         while self.peeked.len() < PREFACE.len() && PREFACE.starts_with(&self.peeked) {
             if self.wire.read_buf(&mut self.peeked).await? == 0 {
                 break;
             }
             // Not a head yet, but its deadline runs from here.
-            self.connection.bytes_arrived(self.clock.milliseconds());
+            self.connection.head_begins(self.clock.milliseconds());
         }
         if self.peeked.starts_with(PREFACE) {
             self.connection.speaks_http2();

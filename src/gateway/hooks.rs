@@ -1,26 +1,23 @@
 //! pingora's phases, each handed to the page that decides: `pipeline.rs`.
 
 use super::connection::Connection;
-use super::front::{Incoming, REQUEST};
-use super::peers::Peers;
-use super::{failures, replies};
+use super::context::{Ctx, Live};
+use super::edits::{append_server_timing, apply_to_request, apply_to_response};
+use super::{arrival, failures, replies};
 use crate::adapters::entropy;
-use crate::exchange::{Arrival, Exchange};
-use crate::pipeline::{self, Decision, Ending};
+use crate::pipeline::{self, Decision};
 use crate::refusal::{Refusal, Unreachable};
-use crate::stages::forwarding::Edits;
 use crate::stages::outcome::{self, ClientFailure, Failure};
 use crate::stages::validation::{Head, Tls};
-use crate::state::{Snapshot, State};
+use crate::state::State;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Version, header};
+use http::header;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,14 +25,6 @@ use std::time::{Duration, Instant};
 const CONNECTS_MAX: u32 = 3;
 /// How long what is left of a refused request's body may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The configuration in force and the connections made by it.
-pub struct Live {
-    /// The configuration.
-    pub snapshot: Arc<Snapshot>,
-    /// How its vendors are connected to.
-    pub peers: Peers,
-}
 
 /// What pingora calls.
 pub struct Hooks {
@@ -45,92 +34,12 @@ pub struct Hooks {
     pub live: Arc<ArcSwap<Live>>,
 }
 
-/// A request's context.
-pub struct Ctx {
-    live: Arc<Live>,
-    state: Arc<State>,
-    incoming: Option<Arc<Incoming>>,
-    repaired: bool,
-    exchange: Option<Exchange>,
-    /// A refusal that a later phase answers with.
-    pending: Option<Refusal>,
-    /// The address of the current try.
-    address: Option<SocketAddr>,
-    /// What the client was answered, and whether the answer went through to its end.
-    status: u16,
-    complete: bool,
-    settled: bool,
-    bytes_out: u64,
-}
-
-impl Ctx {
-    fn connection(&self) -> Option<&Arc<Connection>> {
-        self.incoming.as_ref().map(|incoming| &incoming.connection)
-    }
-
-    fn moves(&self) {
-        if let Some(incoming) = &self.incoming {
-            incoming.moves();
-        }
-    }
-
-    fn rests(&self) {
-        if let Some(incoming) = &self.incoming {
-            incoming.rests();
-        }
-    }
-
-    fn settle(&mut self) {
-        if std::mem::replace(&mut self.settled, true) {
-            return;
-        }
-        if let Some(exchange) = &self.exchange {
-            let (status, bytes_out) = (self.status, self.bytes_out);
-            let ending = Ending { status, bytes_out, complete: self.complete };
-            pipeline::settle(&self.state, exchange, ending, Instant::now());
-        }
-    }
-
-    /// Counts a try that failed.
-    fn attempt_failed(&self, failure: &Failure) {
-        let vendor = self.exchange.as_ref().and_then(Exchange::vendor_config);
-        if let Some(vendor) = vendor {
-            let labels = [&*vendor.name, failures::label(failure)];
-            self.state.metrics.vendor_attempts.with_label_values(&labels).inc();
-        }
-    }
-}
-
-/// Runs for each request, also for one whose task was dropped half-way.
-impl Drop for Ctx {
-    fn drop(&mut self) {
-        self.settle();
-        if let Some(connection) = self.connection() {
-            connection.request_ended(self.state.clock.milliseconds());
-        }
-    }
-}
-
 #[async_trait]
 impl ProxyHttp for Hooks {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        let incoming = REQUEST.try_with(Arc::clone).ok();
-        let repaired = incoming.as_ref().is_some_and(|request| request.connection.request_began());
-        Ctx {
-            live: self.live.load_full(),
-            state: self.state.clone(),
-            incoming,
-            repaired,
-            exchange: None,
-            pending: None,
-            address: None,
-            status: 0,
-            complete: false,
-            settled: false,
-            bytes_out: 0,
-        }
+        Ctx::new(self.live.load_full(), self.state.clone())
     }
 
     fn init_downstream_modules(&self, _: &mut pingora_core::modules::http::HttpModules) {}
@@ -140,13 +49,16 @@ impl ProxyHttp for Hooks {
             return Err(Error::new_in(ErrorType::InternalError));
         };
         self.bound(session, &connection);
-        let arrival = arrival(session, &connection, &ctx.live.snapshot);
+        let arrival = Arc::new(arrival::read(session, &connection, &ctx.live.snapshot));
         let headers = &session.req_header().headers;
         let snapshot = ctx.live.snapshot.clone();
         let entropy = entropy::for_request();
         let mut exchange =
             pipeline::receive(snapshot, arrival.clone(), headers, entropy, Instant::now());
         let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+        if let Some(raw) = &raw {
+            connection.uses_up(arrival::octets_of_request(raw.len(), session.req_header()));
+        }
         let head = Head {
             method: &arrival.method,
             path: &arrival.path,
@@ -177,7 +89,7 @@ impl ProxyHttp for Hooks {
                 Ok(true)
             }
             Ok(Decision::Forward) => {
-                if expects_continue(session) {
+                if arrival::expects_continue(session) {
                     session.as_downstream_mut().write_continue_response().await?;
                 }
                 if !session.as_downstream_mut().is_body_done() {
@@ -451,115 +363,7 @@ impl Hooks {
     }
 }
 
-/// Whether the client waits for 100 Continue; over HTTP/1.0 it can't (RFC 9110 §10.1.1).
-fn expects_continue(session: &Session) -> bool {
-    let request = session.req_header();
-    let expect = request.headers.get(header::EXPECT);
-    request.version == Version::HTTP_11
-        && expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
 /// An error that only carries control to `fail_to_proxy`: the refusal waits in the context.
 fn refused() -> Box<Error> {
     Error::new_in(ErrorType::Custom("refused"))
-}
-
-fn arrival(session: &Session, connection: &Connection, snapshot: &Snapshot) -> Arrival {
-    let request = session.req_header();
-    let raw = request.raw_path();
-    let target = String::from_utf8_lossy(raw);
-    let target = origin_form(&target);
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
-        None => (target.to_owned(), None),
-    };
-    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = request.uri.authority().map(|authority| authority.as_str()).or(host);
-    Arrival {
-        listener: connection.listener.clone(),
-        https: connection.tls.is_some(),
-        address: client_address(connection.peer.ip(), request, snapshot),
-        version: request.version,
-        authority: authority.map(str::to_owned),
-        method: request.method.as_str().to_owned(),
-        path,
-        query,
-    }
-}
-
-/// The target without scheme and authority: absolute-form has to be accepted (RFC 9112 §3.2.2).
-fn origin_form(target: &str) -> &str {
-    let Some((scheme, rest)) = target.split_once("://") else { return target };
-    if scheme.is_empty() || !scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+') {
-        return target;
-    }
-    match rest.find(['/', '?']).and_then(|at| rest.get(at..)) {
-        Some(path) => path,
-        None => "/",
-    }
-}
-
-/// The peer, or behind trusted proxies the last address that they did not add themselves.
-fn client_address(peer: IpAddr, request: &RequestHeader, snapshot: &Snapshot) -> IpAddr {
-    let trusted = &snapshot.config.server.trusted_proxies;
-    let is_trusted =
-        |address: IpAddr| trusted.iter().any(|range| range.contains(&address.to_canonical()));
-    if trusted.is_empty() || !is_trusted(peer) {
-        return peer;
-    }
-    let mut hops: Vec<IpAddr> = Vec::new();
-    for line in request.headers.get_all("x-forwarded-for") {
-        for hop in line.to_str().unwrap_or("").split(',') {
-            match hop.trim().parse() {
-                Ok(address) => hops.push(address),
-                // Nothing left of what can't be read can be believed.
-                Err(_) => hops.clear(),
-            }
-        }
-    }
-    hops.into_iter().rev().find(|hop| !is_trusted(*hop)).unwrap_or(peer)
-}
-
-fn apply_to_request(request: &mut RequestHeader, edits: Edits) -> Result<()> {
-    for name in &edits.remove {
-        request.remove_header(name);
-    }
-    for (name, value) in edits.set {
-        request.insert_header(name, value)?;
-    }
-    for (name, value) in edits.append {
-        request.append_header(name, value)?;
-    }
-    if request.version == Version::HTTP_10 {
-        request.set_version(Version::HTTP_11);
-    }
-    Ok(())
-}
-
-fn apply_to_response(response: &mut ResponseHeader, edits: Edits) -> Result<()> {
-    for name in &edits.remove {
-        response.remove_header(name);
-    }
-    for (name, value) in edits.set {
-        response.insert_header(name, value)?;
-    }
-    for (name, value) in edits.append {
-        response.append_header(name, value)?;
-    }
-    Ok(())
-}
-
-fn append_server_timing(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
-    let total = exchange.began.elapsed();
-    let vendor = exchange.vendor.took.unwrap_or_default();
-    let gateway = total.saturating_sub(vendor);
-    let text = format!(
-        "vendor;dur={:.1}, gateway;dur={:.1}",
-        vendor.as_secs_f64() * 1000.0,
-        gateway.as_secs_f64() * 1000.0
-    );
-    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
-        response.append_header("server-timing", value)?;
-    }
-    Ok(())
 }

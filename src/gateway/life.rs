@@ -2,8 +2,9 @@
 
 use super::accept::{self, Door};
 use super::connection::Connection;
+use super::context::Live;
 use super::downstream::MalformedAnswer;
-use super::hooks::{Hooks, Live};
+use super::hooks::Hooks;
 use super::peers::Peers;
 use super::reload::{Loader, Reloader};
 use super::table::Connections;

@@ -2,8 +2,11 @@
 //! life of the process.
 
 pub mod accept;
+pub mod arrival;
 pub mod connection;
+pub mod context;
 pub mod downstream;
+pub mod edits;
 pub mod failures;
 pub mod front;
 pub mod handover;

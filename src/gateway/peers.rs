@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Streams that one HTTP/2 connection to a vendor may carry at a time.
@@ -18,6 +19,7 @@ const STREAMS_MAX: usize = 100;
 /// The templates of one configuration, by vendor.
 pub struct Peers {
     of: HashMap<Arc<str>, VendorPeers>,
+    never_again: AtomicU64,
 }
 
 struct VendorPeers {
@@ -45,7 +47,7 @@ impl Peers {
             let write = template(vendor, vendor.timeouts.write_reuse_idle, "write");
             (vendor.name.clone(), VendorPeers { target, read, write })
         });
-        Peers { of: of.collect() }
+        Peers { of: of.collect(), never_again: AtomicU64::new(0) }
     }
 
     /// The name that a vendor's requests go to.
@@ -59,6 +61,10 @@ impl Peers {
         let address = peers.target.address(attempt)?;
         let mut peer = Box::new(if reads { peers.read.clone() } else { peers.write.clone() });
         peer._address = PingoraAddr::Inet(address);
+        if peer.options.idle_timeout.is_some_and(|idle| idle.is_zero()) {
+            // pingora keeps it all the same for a moment: a key of its own is never found again.
+            peer.group_key = self.never_again.fetch_add(1, Ordering::Relaxed);
+        }
         Some(Candidate { peer, address })
     }
 }

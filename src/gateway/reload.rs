@@ -2,7 +2,7 @@
 
 use super::accept::Door;
 use super::connection::Closing;
-use super::hooks::Live;
+use super::context::Live;
 use super::peers::Peers;
 use super::tls::Prepared;
 use crate::adapters::resolver::Resolver;

@@ -13,6 +13,7 @@ enum State {
     #[default]
     Before,
     Within,
+    /// What follows is not its affair.
     Done,
 }
 
@@ -46,8 +47,8 @@ impl RequestLine {
 }
 
 /// What may stand in a URI or a version (RFC 3986 appendix A), and `|` and `^`, which clients
-/// send unescaped and every vendor takes; `#` begins a fragment, which is never sent; a backslash is
-/// for the path's own check to name.
+/// send unescaped and every vendor takes; `#` begins a fragment, which is never sent; a backslash
+/// is for the path's own check to name.
 fn is_legal(octet: u8) -> bool {
     octet.is_ascii_graphic() && !matches!(octet, b'"' | b'<' | b'>' | b'#' | b'`')
 }

@@ -42,10 +42,7 @@ impl Source {
             Ok(tokens) => tokens,
             Err(error) => panic!("{path}:{}: not Rust: {error}", error.span().start().line),
         };
-        let mut reader = Reader {
-            module: module_path(path),
-            ..Reader::default()
-        };
+        let mut reader = Reader { module: module_path(path), ..Reader::default() };
         reader.read(tokens);
         Source {
             path: path.to_owned(),
@@ -59,11 +56,12 @@ impl Source {
     /// The modules down to this file: `["stages", "routing"]`; for the roots `["lib"]`, `["main"]`.
     pub fn module(&self) -> Vec<String> {
         let module = module_path(&self.path);
-        if module.is_empty() {
-            vec![file_stem(&self.path).to_owned()]
-        } else {
-            module
-        }
+        if module.is_empty() { vec![file_stem(&self.path).to_owned()] } else { module }
+    }
+
+    /// Whether it is a file of a module's tests, such as `src/config/resolve/tests/files.rs`.
+    pub fn is_test_module(&self) -> bool {
+        self.path.contains("/tests/") || self.path.ends_with("/tests.rs")
     }
 
     /// Whether this file is `place` or inside it; a `*` at its end stands for any rest.
@@ -114,11 +112,8 @@ fn read_folder(root: &Path, folder: &Path, sources: &mut Vec<Source>) {
 
 fn module_path(path: &str) -> Vec<String> {
     let inside = path.strip_prefix("src/").unwrap_or(path);
-    let mut module: Vec<String> = inside
-        .trim_end_matches(".rs")
-        .split('/')
-        .map(str::to_owned)
-        .collect();
+    let mut module: Vec<String> =
+        inside.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
     if matches!(file_stem(path), "mod" | "lib" | "main") {
         module.pop();
     }
@@ -126,10 +121,7 @@ fn module_path(path: &str) -> Vec<String> {
 }
 
 fn file_stem(path: &str) -> &str {
-    path.rsplit('/')
-        .next()
-        .unwrap_or(path)
-        .trim_end_matches(".rs")
+    path.rsplit('/').next().unwrap_or(path).trim_end_matches(".rs")
 }
 
 #[derive(Default)]
@@ -149,10 +141,8 @@ impl Reader {
         while let Some(token) = tokens.get(at) {
             at += match (ident(token).as_deref(), token) {
                 (Some("use"), _) if !is_punct(tokens.get(at + 1), '<') => {
-                    let length = tokens[at..]
-                        .iter()
-                        .take_while(|t| !is_punct(Some(t), ';'))
-                        .count();
+                    let length =
+                        tokens[at..].iter().take_while(|t| !is_punct(Some(t), ';')).count();
                     self.read_use(&tokens[at + 1..at + length], &[]);
                     length
                 }
@@ -216,11 +206,7 @@ impl Reader {
             }
         }
         self.module.pop();
-        if let Some(TokenTree::Group(_)) = tokens.get(at + 2) {
-            3
-        } else {
-            2
-        }
+        if let Some(TokenTree::Group(_)) = tokens.get(at + 2) { 3 } else { 2 }
     }
 
     fn read_path(&mut self, tokens: &[TokenTree]) -> usize {
@@ -248,39 +234,24 @@ impl Reader {
 
     fn read_attribute(&mut self, group: &Group) {
         let text = group.stream().to_string().split_whitespace().collect();
-        self.attributes.push(Attribute {
-            text,
-            line: group.span_open().start().line,
-        });
+        self.attributes.push(Attribute { text, line: group.span_open().start().line });
     }
 
     fn push_path(&mut self, segments: Vec<String>, line: usize, mark: impl Fn(&mut PathUse)) {
-        let mut found = PathUse {
-            segments,
-            imported: 0,
-            import: false,
-            called: false,
-            line,
-        };
+        let mut found = PathUse { segments, imported: 0, import: false, called: false, line };
         mark(&mut found);
         self.paths.push(found);
     }
 
     /// `self`, `super` and our own crate name, written out from `crate`.
     fn absolute(&self, path: Vec<String>) -> Vec<String> {
-        let supers = path
-            .iter()
-            .take_while(|segment| *segment == "super")
-            .count();
+        let supers = path.iter().take_while(|segment| *segment == "super").count();
         let first = path.first().map(String::as_str);
         if path.len() < 2 || !(supers > 0 || matches!(first, Some("self" | "erpgate"))) {
             return path;
         }
-        let depth = if first == Some("erpgate") {
-            0
-        } else {
-            self.module.len().saturating_sub(supers)
-        };
+        let depth =
+            if first == Some("erpgate") { 0 } else { self.module.len().saturating_sub(supers) };
         let mut absolute = vec!["crate".to_owned()];
         absolute.extend(self.module.iter().take(depth).cloned());
         absolute.extend(path.into_iter().skip(supers.max(1)));
@@ -334,10 +305,7 @@ fn test_attribute(before: &[TokenTree]) -> Option<usize> {
 
 /// Whether the token here comes after `#` or `#!`.
 fn follows_hash(tokens: &[TokenTree], at: usize) -> bool {
-    let back = |steps| {
-        at.checked_sub(steps)
-            .and_then(|earlier| tokens.get(earlier))
-    };
+    let back = |steps| at.checked_sub(steps).and_then(|earlier| tokens.get(earlier));
     is_punct(back(1), '#') || (is_punct(back(1), '!') && is_punct(back(2), '#'))
 }
 
@@ -362,11 +330,8 @@ mod tests {
 
     /// The paths of more than one segment in a file, joined.
     fn paths(path: &str, text: &str) -> Vec<String> {
-        let mut paths: Vec<String> = Source::new(path, text)
-            .paths
-            .iter()
-            .map(|found| found.segments.join("::"))
-            .collect();
+        let mut paths: Vec<String> =
+            Source::new(path, text).paths.iter().map(|found| found.segments.join("::")).collect();
         paths.retain(|path| path.contains("::"));
         paths
     }

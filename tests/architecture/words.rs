@@ -3,11 +3,7 @@
 use crate::source::Source;
 
 /// Put together here, so that this file does not hold them.
-const NOTES: &[&str] = &[
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("XX", "X"),
-];
+const NOTES: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 
 const MACROS: &[&str] = &["dbg!", "todo!", "unimplemented!"];
 
@@ -24,11 +20,7 @@ pub fn leftovers(source: &Source) -> Vec<String> {
         }
     }
     for found in source.paths.iter().filter(|found| found.imported == 0) {
-        if let Some(name) = found
-            .segments
-            .last()
-            .filter(|last| MACROS.contains(&last.as_str()))
-        {
+        if let Some(name) = found.segments.last().filter(|last| MACROS.contains(&last.as_str())) {
             violations.push(source.violation(found.line, name, "finish the code and remove it"));
         }
     }
@@ -47,11 +39,7 @@ pub fn leftovers(source: &Source) -> Vec<String> {
 
 /// Calls of `sleep`: a test that waits for a time is slow on a good day and fails on a bad one.
 pub fn fixed_sleeps(source: &Source) -> Vec<String> {
-    let is_poll = |line| {
-        source
-            .lines()
-            .any(|(at, text)| at == line && text.contains(POLL))
-    };
+    let is_poll = |line| source.lines().any(|(at, text)| at == line && text.contains(POLL));
     let calls = source.paths.iter().filter(|found| {
         found.called
             && found.imported == 0
@@ -59,9 +47,7 @@ pub fn fixed_sleeps(source: &Source) -> Vec<String> {
     });
     let fixed = calls.filter(|call| !is_poll(call.line));
     let remedy = "wait for a fact, with a deadline";
-    fixed
-        .map(|call| source.violation(call.line, "fixed sleep", remedy))
-        .collect()
+    fixed.map(|call| source.violation(call.line, "fixed sleep", remedy)).collect()
 }
 
 #[cfg(test)]
@@ -72,21 +58,11 @@ mod tests {
     #[test]
     fn unfinished_work() {
         for note in NOTES {
-            for text in [
-                format!("// {note}: later"),
-                format!("fn f() {{}} // ({note})"),
-            ] {
-                assert_eq!(
-                    leftovers(&Source::new("src/a.rs", &text)).len(),
-                    1,
-                    "{text}"
-                );
+            for text in [format!("// {note}: later"), format!("fn f() {{}} // ({note})")] {
+                assert_eq!(leftovers(&Source::new("src/a.rs", &text)).len(), 1, "{text}");
             }
             let longer = format!("// {note}S and a{note}");
-            assert!(
-                leftovers(&Source::new("src/a.rs", &longer)).is_empty(),
-                "{longer}"
-            );
+            assert!(leftovers(&Source::new("src/a.rs", &longer)).is_empty(), "{longer}");
         }
         let bad = [
             "fn f() { dbg!(1) }",
@@ -106,10 +82,7 @@ mod tests {
             "#[allow(clippy::too_many_lines)]\nfn f() {}",
         ];
         for text in good {
-            assert!(
-                leftovers(&Source::new("src/a.rs", text)).is_empty(),
-                "{text}"
-            );
+            assert!(leftovers(&Source::new("src/a.rs", text)).is_empty(), "{text}");
         }
     }
 
@@ -117,14 +90,8 @@ mod tests {
     fn sleeps() {
         let sleeps = |text| fixed_sleeps(&Source::new("tests/gateway/a.rs", text)).len();
         assert_eq!(sleeps("async fn f() { tokio::time::sleep(D).await }"), 1);
-        assert_eq!(
-            sleeps("use std::thread::sleep; fn f() { sleep(D); clock.sleep(D) }"),
-            2
-        );
-        assert_eq!(
-            sleeps("async fn f() { sleep(D).await; // poll interval\n }"),
-            0
-        );
+        assert_eq!(sleeps("use std::thread::sleep; fn f() { sleep(D); clock.sleep(D) }"), 2);
+        assert_eq!(sleeps("async fn f() { sleep(D).await; // poll interval\n }"), 0);
         assert_eq!(sleeps("// sleep(D)\nfn f() { \"sleep(D)\"; asleep(D) }"), 0);
     }
 }

@@ -41,8 +41,11 @@ async fn a_refused_head_request_has_no_body() {
 #[tokio::test(flavor = "multi_thread")]
 async fn chunks_go_both_ways() {
     let vendor = Vendor::answering(|request| {
-        assert!(request.contains("transfer-encoding: chunked\r\n"), "{request}");
-        Reply::text("200 OK\r\nTransfer-Encoding: chunked", "3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\n\r\n")
+        assert!(request.to_lowercase().contains("transfer-encoding: chunked\r\n"), "{request}");
+        Reply::text(
+            "200 OK\r\nTransfer-Encoding: chunked",
+            "3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\n\r\n",
+        )
     })
     .await;
     let gateway = UnderTest::before(vendor.address).await;

@@ -1,7 +1,7 @@
 //! The commands as a person meets them: what they print, where, and their exit statuses.
 
-use crate::support::under_test::{HEAD, to_vendor};
 use crate::support::process::Process;
+use crate::support::under_test::{HEAD, to_vendor};
 use crate::support::{Folder, Raw};
 use std::process::{Command, Output};
 

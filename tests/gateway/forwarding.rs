@@ -43,8 +43,15 @@ async fn hop_by_hop_and_named_fields_end_here_both_ways() {
         .await;
     let seen = vendor.only();
     for gone in [
-        "connection", "x-hop", "keep-alive", "proxy-connection", "te", "proxy-authorization",
-        "authorization", "cookie", "x-api-key",
+        "connection",
+        "x-hop",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "proxy-authorization",
+        "authorization",
+        "cookie",
+        "x-api-key",
     ] {
         assert_eq!(field(&seen, gone), None, "{gone}: {seen}");
     }
@@ -104,7 +111,8 @@ async fn only_trusted_proxies_are_believed() {
 async fn max_forwards_is_counted_down_and_answered() {
     let vendor = Vendor::fine().await;
     let gateway = UnderTest::before(vendor.address).await;
-    let asks = |hops: u32| format!("OPTIONS /v/a HTTP/1.1\r\nHost: gw\r\nMax-Forwards: {hops}\r\n\r\n");
+    let asks =
+        |hops: u32| format!("OPTIONS /v/a HTTP/1.1\r\nHost: gw\r\nMax-Forwards: {hops}\r\n\r\n");
     let answer = gateway.send(asks(0)).await;
     assert_eq!(answer.status, 204);
     assert!(answer.field("allow").expect("Allow").contains("OPTIONS"));
@@ -153,8 +161,10 @@ async fn a_client_is_told_to_continue_and_the_vendor_never_asked() {
     assert_eq!(field(&vendor.only(), "expect"), None);
     // A refusal comes at once, without the body.
     let mut raw = gateway.connect().await;
-    raw.send("POST /nowhere HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
-        .await;
+    raw.send(
+        "POST /nowhere HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+    )
+    .await;
     assert_eq!(raw.any_answer(false).await.slug(), "route-not-found");
 }
 

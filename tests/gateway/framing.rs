@@ -132,8 +132,11 @@ async fn pipelined_requests_are_answered_in_order() {
     assert_eq!(raw.answer().await.text(), "fine");
     assert_eq!(raw.answer().await.text(), "fine");
     assert_eq!(raw.answer().await.slug(), "route-not-found");
-    let targets: Vec<String> =
-        vendor.seen().iter().map(|seen| seen[..seen.find(" HTTP").expect("a line")].into()).collect();
+    let targets: Vec<String> = vendor
+        .seen()
+        .iter()
+        .map(|seen| seen[..seen.find(" HTTP").expect("a line")].into())
+        .collect();
     assert_eq!(targets, ["POST /1", "GET /2"]);
 }
 

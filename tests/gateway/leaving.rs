@@ -42,7 +42,8 @@ impl Load {
 
     async fn has_served(&self, more: u64) {
         let goal = self.served.load(Ordering::Relaxed) + more;
-        wait_for("load", async || (self.served.load(Ordering::Relaxed) >= goal).then_some(())).await;
+        wait_for("load", async || (self.served.load(Ordering::Relaxed) >= goal).then_some(()))
+            .await;
     }
 
     async fn ends_well(mut self) -> u64 {
@@ -117,10 +118,8 @@ async fn sigterm_finishes_what_is_under_way_and_exits_with_0() {
     busy.send("GET /v/a HTTP/1.1\r\nHost: gw\r\n\r\n").await;
     wait_for("the vendor to be asked", async || vendor.seen().pop()).await;
     process.signal("TERM");
-    wait_for("readiness to end", async || {
-        (get(admin, "/readyz").await == Some(503)).then_some(())
-    })
-    .await;
+    wait_for("readiness to end", async || (get(admin, "/readyz").await == Some(503)).then_some(()))
+        .await;
     idle.ended().await;
     gate.add_permits(1);
     let answer = busy.answer().await;
@@ -210,7 +209,8 @@ async fn a_successor_that_fails_leaves_the_old_one_serving() {
     // It takes the sockets and says nothing more.
     let path = folder.path().join("data/handover.sock");
     let taken = tokio::task::spawn_blocking(move || erpgate::gateway::handover::take(&path));
-    let (sockets, predecessor) = within("the sockets", taken).await.expect("no panic").expect("given");
+    let (sockets, predecessor) =
+        within("the sockets", taken).await.expect("no panic").expect("given");
     assert_eq!(sockets.len(), 2);
     drop((sockets, predecessor));
     let audit = [("action", "handover".into()), ("result", "the successor failed".into())];

@@ -10,7 +10,8 @@ async fn each_request_is_one_line_with_what_an_operator_needs() {
     })
     .await;
     let lines = "profile = \"netsuite\"";
-    let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, lines, ""))).await;
+    let gateway =
+        UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, lines, ""))).await;
     gateway
         .send("POST /v/a?token=hush&b=1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 3\r\n\r\nabc")
         .await;

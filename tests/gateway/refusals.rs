@@ -1,7 +1,7 @@
 //! Each refusal that can occur now, met once, with its exact document.
 
 use crate::support::under_test::{HEAD, to_vendor};
-use crate::support::{Answer, Reply, UnderTest, Vendor};
+use crate::support::{Answer, Reply, UnderTest, Vendor, wait_for};
 use serde_json::{Value, json};
 
 /// The document without the members that every refusal has alike; those are checked by `slug`.
@@ -26,14 +26,18 @@ fn unsent(code: &str, title: &str, detail: &str, action: &str, retryable: bool) 
 async fn refused(request: &str) -> (u16, Answer, Vendor) {
     let vendor = Vendor::fine().await;
     let lines = "methods = [\"GET\", \"HEAD\", \"POST\", \"OPTIONS\"]\nbody_max = \"64B\"";
-    let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, "", lines))).await;
+    let gateway =
+        UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, "", lines))).await;
     let answer = gateway.send(request).await;
     assert!(vendor.seen().is_empty(), "nothing reaches the vendor");
     let slug = answer.slug();
     let labels = "{client=\"unknown\",reason=\"";
     let metric = format!("erpgate_refusals_total{labels}{slug}\",route=\"");
-    let counted = gateway.admin_get("/metrics").await.text();
-    assert!(counted.lines().any(|line| line.starts_with(&metric)), "{metric}");
+    wait_for(&metric, async || {
+        let counted = gateway.admin_get("/metrics").await.text();
+        counted.lines().any(|line| line.starts_with(&metric)).then_some(())
+    })
+    .await;
     (answer.status, answer, vendor)
 }
 
@@ -224,7 +228,8 @@ async fn vendor_unreachable() {
     let address = free.local_addr().expect("bound");
     drop(free);
     let gateway = UnderTest::before(address).await;
-    let answer = gateway.send("POST /v/a HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}").await;
+    let answer =
+        gateway.send("POST /v/a HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}").await;
     assert_eq!(answer.status, 502);
     let expected = json!({
         "code": "vendor-unreachable", "title": "Vendor unreachable",
@@ -263,8 +268,14 @@ async fn vendor_response_invalid() {
     for (reply, detail) in [
         (Reply::Reset, "The vendor's connection ended before its answer was complete."),
         (Reply::Close(vec![]), "The vendor's connection ended before its answer was complete."),
-        (Reply::Close(half_a_head), "The vendor's connection ended before its answer was complete."),
-        (Reply::Close(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec()), "The vendor's answer is not valid HTTP."),
+        (
+            Reply::Close(half_a_head),
+            "The vendor's connection ended before its answer was complete.",
+        ),
+        (
+            Reply::Close(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec()),
+            "The vendor's answer is not valid HTTP.",
+        ),
     ] {
         let given = reply.clone();
         let vendor = Vendor::answering(move |_| given.clone()).await;
@@ -307,7 +318,8 @@ async fn vendor_redirect_refused() {
     })
     .await;
     let gateway = UnderTest::before(vendor.address).await;
-    let answer = gateway.send("POST /v/a HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}").await;
+    let answer =
+        gateway.send("POST /v/a HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}").await;
     assert_eq!(answer.status, 502);
     let expected = json!({
         "code": "vendor-redirect-refused", "title": "Vendor redirect refused",
@@ -323,7 +335,8 @@ async fn vendor_redirect_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn vendor_credential_rejected() {
     let vendor = Vendor::answering(|_| {
-        let challenge = "401 Unauthorized\r\nWWW-Authenticate: OAuth realm=\"1\"\r\nContent-Length: 3";
+        let challenge =
+            "401 Unauthorized\r\nWWW-Authenticate: OAuth realm=\"1\"\r\nContent-Length: 3";
         Reply::text(challenge, "no!")
     })
     .await;
@@ -344,8 +357,10 @@ async fn vendor_credential_rejected() {
 async fn vendor_timeout() {
     let vendor = Vendor::answering(|_| Reply::Hang).await;
     let lines = "timeouts = { response = \"200ms\" }";
-    let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, lines, ""))).await;
-    let answer = gateway.send("POST /v/a HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}").await;
+    let gateway =
+        UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, lines, ""))).await;
+    let answer =
+        gateway.send("POST /v/a HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}").await;
     assert_eq!(answer.status, 504);
     let title = "Vendor did not answer in time";
     let detail = "The vendor sent no answer in time.";
@@ -358,8 +373,10 @@ async fn vendor_timeout() {
 async fn deadline_exceeded() {
     let vendor = Vendor::answering(|_| Reply::Hang).await;
     let lines = "deadline = \"200ms\"";
-    let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, "", lines))).await;
-    let answer = gateway.send("POST /v/a HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}").await;
+    let gateway =
+        UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, "", lines))).await;
+    let answer =
+        gateway.send("POST /v/a HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}").await;
     assert_eq!(answer.status, 504);
     let title = "Deadline exceeded";
     let detail = "The route's deadline passed without an answer.";

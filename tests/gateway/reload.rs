@@ -39,10 +39,8 @@ async fn a_changed_file_is_taken_up_by_itself() {
     let gateway = UnderTest::start(&config(&vendor, "/v")).await;
     assert_eq!(gateway.get("/new/a").await.status, 404);
     gateway.folder.write("gateway.toml", &config(&vendor, "/new"));
-    wait_for("the new route", async || {
-        (gateway.get("/new/a").await.status == 200).then_some(())
-    })
-    .await;
+    wait_for("the new route", async || (gateway.get("/new/a").await.status == 200).then_some(()))
+        .await;
     assert_eq!(gateway.get("/v/a").await.status, 404);
     gateway.log.line(&[("action", "reload".into()), ("asked_by", "file".into())]).await;
 }
@@ -53,7 +51,8 @@ async fn the_admin_listener_reloads_and_reports() {
     let gateway = UnderTest::start(&config(&vendor, "/v")).await;
     let ask = async || {
         let mut raw = Raw::connect(gateway.serving.admin).await;
-        raw.send("POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").await;
+        raw.send("POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+            .await;
         raw.answer().await
     };
     gateway.folder.write("gateway.toml", &config(&vendor, "/new"));

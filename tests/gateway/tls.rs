@@ -87,7 +87,8 @@ fn shown(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
 /// A gateway whose folder holds certificates for two names, and its authorities.
 async fn gateway(client_lines: &str) -> (UnderTest, Authority, Authority, Vendor) {
     let vendor = Vendor::fine().await;
-    let folder = Folder::with(&format!("{}{}", config(client_lines), to_vendor(vendor.address, "", "")));
+    let folder =
+        Folder::with(&format!("{}{}", config(client_lines), to_vendor(vendor.address, "", "")));
     let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
     for (file, name) in [("default", "localhost"), ("a", "a.test"), ("wild", "*.wild.test")] {
         let (certificate, key) = authority.issue(&[name], ExtendedKeyUsagePurpose::ServerAuth);
@@ -110,12 +111,8 @@ async fn answers(stream: TlsStream<TcpStream>, host: &str) -> Option<u16> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_certificate_is_chosen_by_name() {
-    let (gateway, authority, ..) = gateway("").await;
-    for (name, file) in [
-        ("localhost", "default"),
-        ("a.test", "a"),
-        ("b.wild.test", "wild"),
-    ] {
+    let (gateway, authority, _clients, _vendor) = gateway("").await;
+    for (name, file) in [("localhost", "default"), ("a.test", "a"), ("b.wild.test", "wild")] {
         let config = client(&authority.pem, None, false);
         let stream = connect(&gateway, config, name).await.expect("trusted for the name");
         let pem = gateway.folder.read(&format!("certs/{file}.pem"));
@@ -128,13 +125,17 @@ async fn the_certificate_is_chosen_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_for_another_name_is_misdirected() {
-    let (gateway, authority, ..) = gateway("").await;
-    let stream = connect(&gateway, client(&authority.pem, None, false), "a.test").await.expect("ok");
+    let (gateway, authority, _clients, _vendor) = gateway("").await;
+    let stream =
+        connect(&gateway, client(&authority.pem, None, false), "a.test").await.expect("ok");
     let mut raw = Raw::over(stream);
     raw.send("GET /v/a HTTP/1.1\r\nHost: other.test\r\n\r\n").await;
     let answer = raw.answer().await;
     assert_eq!((answer.status, answer.slug().as_str()), (421, "misdirected-request"));
-    assert_eq!(answer.json()["detail"], "The connection was made for another name than the request's.");
+    assert_eq!(
+        answer.json()["detail"],
+        "The connection was made for another name than the request's."
+    );
     assert_eq!(answer.json()["action"], "Send the request on a connection of its own.");
     assert_eq!(answer.json()["title"], "Misdirected request");
 }
@@ -144,17 +145,24 @@ async fn client_certificates_are_asked_for_as_configured() {
     let (gateway, authority, clients, _vendor) = gateway(OPTIONAL).await;
     let known = clients.issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth);
     let stranger = Authority::new("strangers").issue(&["x"], ExtendedKeyUsagePurpose::ClientAuth);
-    let outcome = async |gateway: &UnderTest, own: Option<&(String, String)>| {
-        match connect(gateway, client(&authority.pem, own, false), "localhost").await {
-            Ok(stream) => answers(stream, "localhost").await,
-            Err(_) => None,
-        }
+    let outcome = async |gateway: &UnderTest, own: Option<&(String, String)>| match connect(
+        gateway,
+        client(&authority.pem, own, false),
+        "localhost",
+    )
+    .await
+    {
+        Ok(stream) => answers(stream, "localhost").await,
+        Err(_) => None,
     };
     assert_eq!(outcome(&gateway, None).await, Some(200));
     assert_eq!(outcome(&gateway, Some(&known)).await, Some(200));
     assert_eq!(outcome(&gateway, Some(&stranger)).await, None);
     let lines = config(REQUIRED);
-    gateway.folder.write("gateway.toml", &gateway.folder.read("gateway.toml").replace(&config(OPTIONAL), &lines));
+    gateway.folder.write(
+        "gateway.toml",
+        &gateway.folder.read("gateway.toml").replace(&config(OPTIONAL), &lines),
+    );
     let reloaded = gateway.serving.gateway.state.reload("admin").await;
     assert!(matches!(reloaded, ReloadOutcome::Accepted { .. }), "{reloaded:?}");
     assert_eq!(outcome(&gateway, None).await, None);
@@ -164,7 +172,7 @@ async fn client_certificates_are_asked_for_as_configured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_change_without_a_dropped_connection() {
-    let (gateway, authority, ..) = gateway("").await;
+    let (gateway, authority, _clients, _vendor) = gateway("").await;
     let config = client(&authority.pem, None, false);
     let stream = connect(&gateway, config.clone(), "localhost").await.expect("trusted");
     let old = shown(&stream);
@@ -211,8 +219,9 @@ async fn a_revoked_authority_ends_resumption_and_idle_connections() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_is_agreed_on_and_old_versions_are_not() {
-    let (gateway, authority, ..) = gateway("").await;
-    let stream = connect(&gateway, client(&authority.pem, None, true), "localhost").await.expect("ok");
+    let (gateway, authority, _clients, _vendor) = gateway("").await;
+    let stream =
+        connect(&gateway, client(&authority.pem, None, true), "localhost").await.expect("ok");
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
     let (mut send, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
     tokio::spawn(connection);

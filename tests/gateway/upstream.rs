@@ -58,7 +58,8 @@ async fn a_put_is_sent_once_too() {
 async fn a_write_takes_no_connection_that_has_been_idle() {
     let vendor = Vendor::fine().await;
     let lines = "timeouts = { write_reuse_idle = \"0s\" }";
-    let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, lines, ""))).await;
+    let gateway =
+        UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, lines, ""))).await;
     for _ in 0..3 {
         assert_eq!(gateway.get("/v/a").await.status, 200);
         assert_eq!(gateway.send(POST).await.status, 200);
@@ -70,7 +71,8 @@ async fn a_write_takes_no_connection_that_has_been_idle() {
 async fn what_reads_in_spite_of_its_method_is_a_read() {
     let vendor = Vendor::answering(|_| Reply::Close(Vec::new())).await;
     let lines = "reads = [\"POST /query/**\"]";
-    let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, "", lines))).await;
+    let gateway =
+        UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, "", lines))).await;
     for (path, executed) in [("/v/query/suiteql", "no"), ("/v/record", "unknown")] {
         let request = format!("POST {path} HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{{}}");
         assert_eq!(gateway.send(request).await.json()["executed"], executed, "{path}");
@@ -112,7 +114,8 @@ async fn a_vendor_is_shown_the_gateways_certificate() {
     let clients = Authority::new("vendor's clients");
     let vendor = TlsVendor::start(&["localhost"], Some(&clients.pem), false).await;
     let (certificate, key) = clients.issue(&["gateway"], ExtendedKeyUsagePurpose::ClientAuth);
-    let lines = "tls = { ca = \"ca.pem\", certificate = \"own.pem\", key = { file = \"own.key\" } }";
+    let lines =
+        "tls = { ca = \"ca.pem\", certificate = \"own.pem\", key = { file = \"own.key\" } }";
     let with = folder(&vendor, lines);
     with.write("own.pem", &certificate);
     with.write("own.key", &key);

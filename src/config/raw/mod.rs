@@ -8,6 +8,7 @@ pub mod at;
 pub mod profile;
 pub mod read;
 pub mod secret;
+pub mod table;
 pub mod text;
 pub mod vendor;
 
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use secret::RawSecret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use table::Section;
 use text::{DurationText, SizeText};
 use vendor::RawVendor;
 
@@ -25,18 +27,18 @@ use vendor::RawVendor;
 #[schemars(title = "gateway.toml")]
 pub struct RawGateway {
     /// The process.
-    pub server: Option<At<RawServer>>,
+    pub server: Option<Section<RawServer>>,
     /// Addresses that clients connect to; at least one.
     #[schemars(required)]
-    pub listener: Option<At<Vec<At<RawListener>>>>,
+    pub listener: Option<At<Vec<Section<RawListener>>>>,
     /// The operators' listener.
-    pub admin: Option<At<RawAdmin>>,
+    pub admin: Option<Section<RawAdmin>>,
     /// Services that requests are sent to, by name.
-    pub vendors: Option<BTreeMap<At<String>, At<RawVendor>>>,
+    pub vendors: Option<BTreeMap<At<String>, Section<RawVendor>>>,
     /// Which requests go to which vendor.
-    pub route: Option<At<Vec<At<RawRoute>>>>,
+    pub route: Option<At<Vec<Section<RawRoute>>>>,
     /// What is never logged.
-    pub log: Option<At<RawLog>>,
+    pub log: Option<Section<RawLog>>,
 }
 
 /// The process.
@@ -71,7 +73,7 @@ pub struct RawListener {
     #[schemars(required)]
     pub address: Option<At<String>>,
     /// Certificates and client authentication; without it: plain HTTP.
-    pub tls: Option<At<RawListenerTls>>,
+    pub tls: Option<Section<RawListenerTls>>,
     /// Connections at a time.
     #[schemars(extend("default" = 20000), range(min = 1, max = 1_000_000))]
     pub connections_max: Option<At<i64>>,
@@ -142,7 +144,7 @@ pub struct RawAdmin {
     /// The token for GET and /metrics.
     pub read_token: Option<At<RawSecret>>,
     /// Certificates and client authentication; without it: plain HTTP.
-    pub tls: Option<At<RawListenerTls>>,
+    pub tls: Option<Section<RawListenerTls>>,
 }
 
 /// Which requests go to which vendor, and within which bounds.

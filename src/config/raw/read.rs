@@ -180,9 +180,8 @@ impl Search<'_> {
             return;
         }
         let found = found_in_words(value.get_ref());
-        let expected = expected_in_words(message);
-        let (wanted, example) = expected;
-        if message.contains("overflow") || message.starts_with("invalid value") {
+        let (wanted, example) = expected_in_words(message);
+        if wanted == found || message.contains("overflow") {
             let message = format!("{name} is a number of an impossible size");
             self.notes.problem("out-of-range", &span, message, "write a smaller number");
             return;

@@ -62,6 +62,10 @@ impl JsonSchema for RawSecret {
         RawReference::schema_name()
     }
 
+    fn schema_id() -> Cow<'static, str> {
+        RawReference::schema_id()
+    }
+
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         RawReference::json_schema(generator)
     }

@@ -2,6 +2,7 @@
 
 use super::at::At;
 use super::secret::{RawSecret, RawText};
+use super::table::Section;
 use super::text::DurationText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,11 +18,11 @@ pub struct RawVendor {
     #[schemars(required)]
     pub base_url: Option<At<String>>,
     /// What proves the gateway to the vendor.
-    pub credential: Option<At<RawCredential>>,
+    pub credential: Option<Section<RawCredential>>,
     /// How long to wait for it.
-    pub timeouts: Option<At<RawTimeouts>>,
+    pub timeouts: Option<Section<RawTimeouts>>,
     /// Authorities and the client certificate for it.
-    pub tls: Option<At<RawVendorTls>>,
+    pub tls: Option<Section<RawVendorTls>>,
     /// Whether it learns the client's address.
     #[schemars(extend("default" = "off"))]
     pub forwarded: Option<RawForwarded>,

@@ -5,6 +5,7 @@ use super::pem::{self, Facts, fault};
 use super::secrets::in_words;
 use crate::config::problem::quoted;
 use crate::config::raw::at::At;
+use crate::config::raw::table::Section;
 use crate::config::raw::{RawClientAuth, RawGateway, RawListenerTls};
 use crate::config::{Certificate, ClientAuth, ListenerTls};
 use rustls::pki_types::CertificateDer;
@@ -20,7 +21,7 @@ const HELP_FOLDER: &str = "put NAME.pem (chain) and NAME.key into it; for develo
                            `erpgate certificates --dir certs` makes them";
 
 impl Context<'_> {
-    pub(super) fn listener_tls(&mut self, at: &At<RawListenerTls>) -> Option<ListenerTls> {
+    pub(super) fn listener_tls(&mut self, at: &Section<RawListenerTls>) -> Option<ListenerTls> {
         let raw = &at.value;
         let folder = raw.certificates.as_ref();
         let folder = self.notes.required(&at.span, "tls", "certificates", folder, "\"certs\"");
@@ -43,7 +44,7 @@ impl Context<'_> {
         })
     }
 
-    fn client_auth(&mut self, at: &At<RawListenerTls>) -> ClientAuth {
+    fn client_auth(&mut self, at: &Section<RawListenerTls>) -> ClientAuth {
         let raw = &at.value;
         let wanted = raw.client_auth.as_ref().map_or(RawClientAuth::None, |auth| auth.value);
         let typed = raw.client_ca.as_ref();
@@ -134,7 +135,7 @@ impl Context<'_> {
         for file in files.iter().filter(|file| is_visible(file, "pem")) {
             let key = file.with_extension("key");
             if !files.contains(&key) {
-                if !self.other_certificates.contains(&normal(file)) {
+                if !self.other_certificates.contains(&normal(file)) && !self.is_authority(file) {
                     let what = "has no key beside it";
                     self.refuse(file, &format!("{what}: {}", key.display()), span);
                 }
@@ -149,6 +150,14 @@ impl Context<'_> {
             self.notes.problem("certificate-missing", span, message, HELP_FOLDER);
         }
         certificates
+    }
+
+    /// A file of authorities may lie beside the certificates without a key.
+    fn is_authority(&self, file: &Path) -> bool {
+        let bytes = self.sources.read(file).ok();
+        bytes
+            .and_then(|bytes| pem::chain(&bytes).ok())
+            .is_some_and(|chain| chain.first().is_some_and(pem::is_authority))
     }
 
     fn pair(

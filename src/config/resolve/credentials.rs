@@ -6,6 +6,7 @@ use crate::config::Credential;
 use crate::config::problem::quoted;
 use crate::config::raw::at::At;
 use crate::config::raw::secret::{RawSecret, RawText};
+use crate::config::raw::table::Section;
 use crate::config::raw::vendor::{RawCredential, RawCredentialKind as Kind};
 use crate::model::secret::{Secret, SecretSource};
 use std::ops::Range;
@@ -49,7 +50,7 @@ const RESERVED: [&str; 32] = [
 
 impl Context<'_> {
     /// `None` if it can't be used, which has been noted.
-    pub(super) fn credential(&mut self, at: Option<&At<RawCredential>>) -> Option<Credential> {
+    pub(super) fn credential(&mut self, at: Option<&Section<RawCredential>>) -> Option<Credential> {
         let Some(at) = at else { return Some(Credential::None) };
         let raw = &at.value;
         let kind = raw.kind.as_ref();
@@ -74,7 +75,7 @@ impl Context<'_> {
         }
     }
 
-    fn basic(&mut self, at: &At<RawCredential>) -> Option<Credential> {
+    fn basic(&mut self, at: &Section<RawCredential>) -> Option<Credential> {
         let raw = &at.value;
         let example = "{ env = \"NAME\" }";
         let username = raw.username.as_ref();
@@ -107,7 +108,7 @@ impl Context<'_> {
 
     fn part(
         &mut self,
-        at: &At<RawCredential>,
+        at: &Section<RawCredential>,
         key: &str,
         typed: Option<&At<RawSecret>>,
     ) -> Option<(Secret, SecretSource)> {
@@ -122,7 +123,7 @@ impl Context<'_> {
         scheme: &[u8],
         secret: &Secret,
         sources: Vec<SecretSource>,
-        at: &At<RawCredential>,
+        at: &Section<RawCredential>,
     ) -> Option<Credential> {
         let value = [scheme, secret.expose()].concat();
         let legal = |byte: &u8| matches!(byte, b' ' | b'\t' | b'!'..=b'~' | 0x80..);

@@ -4,6 +4,7 @@ use super::bounds::{Longest, duration, number, size};
 use super::{Context, Mode, TOP};
 use crate::config::problem::{Notes, quoted};
 use crate::config::raw::at::At;
+use crate::config::raw::table::Section;
 use crate::config::raw::{RawAdmin, RawGateway, RawListener};
 use crate::config::{Admin, Listener};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,7 +34,7 @@ impl Context<'_> {
         typed.iter().filter_map(|raw| self.listener(raw).map(Arc::new)).collect()
     }
 
-    fn listener(&mut self, at: &At<RawListener>) -> Option<Listener> {
+    fn listener(&mut self, at: &Section<RawListener>) -> Option<Listener> {
         let raw = &at.value;
         let typed = self.notes.required(
             &at.span,
@@ -99,7 +100,7 @@ impl Context<'_> {
         })
     }
 
-    pub(super) fn admin(&mut self, at: Option<&At<RawAdmin>>) -> Admin {
+    pub(super) fn admin(&mut self, at: Option<&Section<RawAdmin>>) -> Admin {
         let empty = RawAdmin::default();
         let (raw, span) = at.map_or((&empty, TOP), |at| (&at.value, at.span.clone()));
         let typed = raw.address.as_ref();

@@ -83,11 +83,13 @@ impl Loaded {
 /// Reads gateway.toml and everything that it names.
 pub fn load(path: &Path, sources: &dyn Sources, mode: Mode, now: SystemTime) -> Loaded {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    // `./gateway.toml`, the default of `--config`, is shown as people call it.
+    let path = path.strip_prefix(".").unwrap_or(path);
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
     let (text, fault) = match sources.read(path).map(String::from_utf8) {
         Ok(Ok(content)) => (content, None),
         Ok(Err(error)) => (String::new(), Some(("syntax", error.utf8_error().to_string()))),
-        Err(error) => (String::new(), Some(("file-unreadable", error.to_string()))),
+        Err(error) => (String::new(), Some(("file-unreadable", secrets::in_words(&error)))),
     };
     let mut context = Context {
         base,
@@ -161,6 +163,7 @@ impl Context<'_> {
             texts.push(other.text);
         }
         problem::sort(&mut problems);
+        problems.dedup();
         let refused = problems.iter().any(|p| p.severity == Severity::Problem);
         let config = config.filter(|_| !refused);
         Loaded { config, problems, texts, watched: self.watched }

@@ -100,3 +100,7 @@ fn address(octets: &[u8]) -> Option<String> {
 pub(super) fn fault(file: &std::path::Path, what: &str) -> String {
     format!("{} {what}", quoted(&file.display().to_string()))
 }
+/// Whether a certificate may sign others.
+pub(super) fn is_authority(der: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(der).is_ok_and(|(_, certificate)| certificate.is_ca())
+}

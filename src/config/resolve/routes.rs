@@ -5,6 +5,7 @@ use super::names::{check_name, is_host, path_fault};
 use super::{Context, TOP};
 use crate::config::problem::{Notes, quoted, suggestion};
 use crate::config::raw::at::At;
+use crate::config::raw::table::Section;
 use crate::config::raw::{RawGateway, RawRoute};
 use crate::config::{AllowInPath, Read, Route, Vendor};
 use crate::model::methods::{MethodSet, SERVED, is_safe};
@@ -28,7 +29,7 @@ impl Context<'_> {
 
     fn route(
         &mut self,
-        at: &At<RawRoute>,
+        at: &Section<RawRoute>,
         gateway: &RawGateway,
         vendors: &[Arc<Vendor>],
     ) -> Option<Route> {
@@ -65,7 +66,7 @@ impl Context<'_> {
     /// `None` if there is no such vendor that can be used, which has been noted.
     fn vendor_of(
         &mut self,
-        at: &At<RawRoute>,
+        at: &Section<RawRoute>,
         gateway: &RawGateway,
         vendors: &[Arc<Vendor>],
     ) -> Option<Arc<Vendor>> {
@@ -88,7 +89,7 @@ impl Context<'_> {
     }
 
     /// Names that are there twice, and routes that could never be reached behind another.
-    fn check_doubles(&mut self, routes: &[At<RawRoute>]) {
+    fn check_doubles(&mut self, routes: &[Section<RawRoute>]) {
         for (index, route) in routes.iter().enumerate() {
             let earlier = routes.get(..index).unwrap_or_default();
             if let Some(name) = &route.value.name
@@ -101,7 +102,8 @@ impl Context<'_> {
                 self.notes.problem("duplicate-name", &name.span, message, help);
             }
             let Some(place) = place(&route.value) else { continue };
-            let same = |other: &&At<RawRoute>| self::place(&other.value).as_ref() == Some(&place);
+            let same =
+                |other: &&Section<RawRoute>| self::place(&other.value).as_ref() == Some(&place);
             if let Some(other) = earlier.iter().find(same) {
                 let line = self.line(other);
                 let typed = route.value.path.as_ref().or(route.value.host.as_ref());
@@ -113,7 +115,7 @@ impl Context<'_> {
         }
     }
 
-    fn line(&self, route: &At<RawRoute>) -> usize {
+    fn line(&self, route: &Section<RawRoute>) -> usize {
         self.notes.text.place(route.span.start).0
     }
 }

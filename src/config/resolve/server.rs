@@ -5,7 +5,7 @@ use super::bounds::{Longest, duration, number};
 use super::names::is_token;
 use crate::config::Server;
 use crate::config::problem::{Notes, quoted};
-use crate::config::raw::at::At;
+use crate::config::raw::table::Section;
 use crate::config::raw::{RawGateway, RawServer};
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ const ALWAYS_REDACTED: [&str; 18] = [
 const SOCKET_PATH_MAX: usize = 107;
 
 impl Context<'_> {
-    pub(super) fn server(&mut self, raw: Option<&At<RawServer>>) -> Server {
+    pub(super) fn server(&mut self, raw: Option<&Section<RawServer>>) -> Server {
         let empty = RawServer::default();
         let raw = raw.map_or(&empty, |raw| &raw.value);
         let typed = raw.handover.as_ref();

@@ -4,9 +4,10 @@ use super::bounds::{Longest, duration};
 use super::names::check_name;
 use super::{Context, Mode, TOP, pem};
 use crate::config::problem::{nearest, quoted};
-use crate::config::raw::{RawGateway, RawRoute};
 use crate::config::raw::at::At;
+use crate::config::raw::table::Section;
 use crate::config::raw::vendor::{RawForwarded, RawTimeouts, RawVendor, RawVendorTls};
+use crate::config::raw::{RawGateway, RawRoute};
 use crate::config::{BaseUrl, Credential, Forwarded, Timeouts, Vendor, VendorTls};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,7 +17,7 @@ impl Context<'_> {
     /// The vendors that can be used, by name.
     pub(super) fn vendors(&mut self, raw: &RawGateway) -> Vec<Arc<Vendor>> {
         let routes = raw.route.as_ref().map_or(&[][..], |routes| &routes.value);
-        let named = |route: &At<RawRoute>| Some(route.value.vendor.as_ref()?.value.clone());
+        let named = |route: &Section<RawRoute>| Some(route.value.vendor.as_ref()?.value.clone());
         let wanted: Vec<String> = routes.iter().filter_map(named).collect();
         let names: Vec<&str> =
             raw.vendors.iter().flatten().map(|(name, _)| name.value.as_str()).collect();
@@ -39,13 +40,13 @@ impl Context<'_> {
         vendors
     }
 
-    fn vendor(&mut self, name: &At<String>, at: &At<RawVendor>) -> Option<Vendor> {
+    fn vendor(&mut self, name: &At<String>, at: &Section<RawVendor>) -> Option<Vendor> {
         let raw = &at.value;
         let named = check_name(&mut self.notes, "vendor", name);
         let profile = self.profile(raw.profile.as_ref());
         let base_url = self.base_url(name, at);
         let credential = self.credential(raw.credential.as_ref());
-        let timeouts = self.timeouts(raw.timeouts.as_ref().map(|timeouts| &timeouts.value));
+        let timeouts = self.timeouts(raw.timeouts.as_ref().map(|timeouts| &timeouts.value.0));
         let tls = self.vendor_tls(raw.tls.as_ref());
         if let (Some(typed), Some(false)) = (&raw.tls, base_url.as_ref().map(|url| url.https)) {
             let message = "this vendor is reached without TLS, so `tls` does nothing";
@@ -68,7 +69,7 @@ impl Context<'_> {
         })
     }
 
-    fn base_url(&mut self, name: &At<String>, at: &At<RawVendor>) -> Option<BaseUrl> {
+    fn base_url(&mut self, name: &At<String>, at: &Section<RawVendor>) -> Option<BaseUrl> {
         let table = format!("[vendors.{}]", name.value);
         let example = "\"https://vendor.example.com\"";
         let typed = at.value.base_url.as_ref();
@@ -110,7 +111,7 @@ impl Context<'_> {
     }
 
     /// In the sandbox no vendor is reached, so nothing is read.
-    fn vendor_tls(&mut self, at: Option<&At<RawVendorTls>>) -> VendorTls {
+    fn vendor_tls(&mut self, at: Option<&Section<RawVendorTls>>) -> VendorTls {
         let Some(at) = at.filter(|_| self.mode != Mode::Sandbox) else {
             return VendorTls::default();
         };
@@ -125,7 +126,7 @@ impl Context<'_> {
 
     fn client_certificate(
         &mut self,
-        at: &At<RawVendorTls>,
+        at: &Section<RawVendorTls>,
     ) -> Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
         let raw = &at.value;
         if raw.certificate.is_none() && raw.key.is_none() {

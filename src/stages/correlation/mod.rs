@@ -1,4 +1,5 @@
-//! Decides under which id a request is known: the client's own if it is well formed, else a new one.
+//! Decides under which id a request is known: the client's own if it is well formed, else a new
+//! one.
 //!
 //! Never refuses. Gives [`Correlation`].
 

@@ -49,8 +49,7 @@ impl Process {
     pub async fn line(&self, members: &[(&str, Value)]) -> Value {
         wait_for(&format!("a log line with {members:?}"), async || {
             let lines = self.lines.lock().expect("no panic");
-            let matches =
-                |line: &&Value| members.iter().all(|(name, value)| &line[*name] == value);
+            let matches = |line: &&Value| members.iter().all(|(name, value)| &line[*name] == value);
             lines.iter().find(matches).cloned()
         })
         .await
@@ -58,8 +57,7 @@ impl Process {
 
     /// The address that a listener is bound to.
     pub async fn address(&self, listener: &str) -> SocketAddr {
-        let line =
-            self.line(&[("event", "listening".into()), ("listener", listener.into())]).await;
+        let line = self.line(&[("event", "listening".into()), ("listener", listener.into())]).await;
         line["address"].as_str().expect("an address").parse().expect("an address")
     }
 

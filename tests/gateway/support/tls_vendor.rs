@@ -39,7 +39,9 @@ impl TlsVendor {
             None => builder.with_no_client_auth(),
             Some(pem) => {
                 let mut roots = RootCertStore::empty();
-                roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM")).expect("one");
+                roots
+                    .add(CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM"))
+                    .expect("one");
                 let roots = Arc::new(roots);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
                 builder.with_client_cert_verifier(verifier.build().expect("a verifier"))

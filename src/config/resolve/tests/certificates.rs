@@ -61,7 +61,8 @@ fn names_come_from_inside() {
 fn authorities_in_the_folder_are_not_served() {
     let (ca, _) = pair(&["ca"], -1, 300);
     let sources = good().with("certs/client-ca.pem", ca);
-    let text = "{ certificates = \"./certs\", client_ca = \"certs/client-ca.pem\", client_auth = \"AUTH\" }";
+    let text = "{ certificates = \"./certs\", client_ca = \"certs/client-ca.pem\", \
+                client_auth = \"AUTH\" }";
     let optional = tls(sources.clone(), &text.replace("AUTH", "optional"));
     assert_eq!(optional.certificates.len(), 1);
     assert!(
@@ -95,14 +96,15 @@ fn what_is_wrong_is_said_at_the_key() {
         assert_findings(&listener(text), &[code], sources, Mode::Run);
     }
     for (text, codes) in [
-        ("{ certificates = \"certs\", client_ca = ◆\"certs/default.pem\" }", &["client-ca-unused"]),
+        ("{ certificates = \"certs\", client_ca = ◆\"a.pem\" }", &["client-ca-unused"]),
         ("◆{ certificates = \"certs\", client_auth = \"required\" }", &["missing-key"]),
         (
             "{ certificates = \"certs\", client_auth = \"required\", client_ca = ◆\"gone.pem\" }",
             &["file-unreadable"],
         ),
         (
-            "{ certificates = \"certs\", client_auth = \"required\", client_ca = ◆\"certs/default.key\" }",
+            "{ certificates = \"certs\", client_auth = \"optional\", \
+             client_ca = ◆\"certs/default.key\" }",
             &["bad-certificate"],
         ),
     ] {

@@ -20,14 +20,17 @@ fn shapes() {
         ("[server]\ntrusted_proxies = ◆\"10.0.0.0/8\"\n", &["wrong-type"]),
         ("[server]\ntrusted_proxies = [\"10.0.0.0/8\", ◆5]\n", &["wrong-type"]),
         ("server = ◆5\n", &["wrong-type"]),
+        ("server = ◆[\"x\"]\n", &["wrong-type"]),
+        ("server = ◆2026-11-21\n", &["wrong-type"]),
+        ("admin = ◆[]\n", &["wrong-type"]),
         ("◆[[server]]\nname = \"x\"\n", &["wrong-type"]),
         ("[server]\n◆name.first = \"x\"\n", &["wrong-type"]),
         ("[server]\nworkers = ◆99999999999999999999\n", &["out-of-range"]),
         ("[server]\nname = \"a\"\n◆name = \"b\"\n", &["duplicate-key"]),
         (
             "[[listener]]\naddress = \"127.0.0.1:0\"\n\
-             tls = { certificates = \"c\", client_auth = ◆\"maybe\" }\n",
-            &["unknown-value"],
+             tls = { certificates = ◆\"c\", client_auth = ◆\"maybe\" }\n",
+            &["certificate-missing", "unknown-value"],
         ),
     ]);
 }
@@ -38,7 +41,7 @@ fn syntax_hides_everything_else() {
         "[server]\nname = ◆\nworkers = \"x\"\n",
         "[server◆\nname = \"x\"\n",
         "[server]\nname = \"a◆\n",
-        "[server]\nname = 1 ◆2\n",
+        "[server]\nname = ◆1 2\n",
     ] {
         assert_findings(marked, &["syntax"], Memory::default(), Mode::Run);
     }
@@ -57,16 +60,20 @@ fn files_that_can_not_be_read() {
 
 #[test]
 fn required_keys_are_missed_at_their_table() {
-    assert_findings("◆", &["missing-key"], Memory::default(), Mode::Run);
+    assert_findings("◆◆", &["missing-key", "no-route"], Memory::default(), Mode::Run);
     let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
     assert_findings(&format!("◆{listener}"), &["no-route"], Memory::default(), Mode::Run);
     check(&[
         ("◆[[listener]]\nidle_timeout = \"1s\"\n", &["missing-key"]),
         ("[[listener]]\naddress = \"127.0.0.1:0\"\ntls = ◆{ }\n", &["missing-key"]),
         ("◆[[route]]\nname = \"a\"\nvendor = \"erp\"\n", &["missing-key"]),
-        ("◆[[route]]\npath = \"/a\"\n", &["missing-key"]),
-        ("[vendors.◆a]\n", &["missing-key"]),
-        ("[vendors.a]\ncredential = ◆{ token = { env = \"A\" } }\n", &["missing-key"]),
+        ("◆◆[[route]]\npath = \"/a\"\n", &["missing-key", "missing-key"]),
+        ("◆[vendors.◆a]\n", &["missing-key", "unused-vendor"]),
+        (
+            "[vendors.◆a]\nbase_url = \"https://a\"\n\
+             credential = ◆{ token = { env = \"A\" } }\n",
+            &["unused-vendor", "missing-key"],
+        ),
     ]);
 }
 
@@ -107,11 +114,13 @@ fn listeners_and_admin() {
         ("[[listener]]\naddress = ◆\"8080\"\n", &["bad-address"]),
         ("[[listener]]\naddress = ◆\"0.0.0.0:81\"\n", &["plain-listener"]),
         (
-            "[[listener]]\naddress = \"127.0.0.1:81\"\n[[listener]]\naddress = ◆\"127.0.0.1:81\"\n",
+            "[[listener]]\naddress = \"127.0.0.1:81\"\n\
+             [[listener]]\naddress = ◆\"127.0.0.1:81\"\n",
             &["duplicate-listener"],
         ),
         (
-            "[[listener]]\naddress = \"127.0.0.1:81\"\n[[listener]]\naddress = ◆\"0.0.0.0:81\"\n",
+            "[[listener]]\naddress = \"127.0.0.1:81\"\n\
+             [[listener]]\naddress = ◆◆\"0.0.0.0:81\"\n",
             &["duplicate-listener", "plain-listener"],
         ),
         ("[[listener]]\naddress = ◆\"127.0.0.1:9900\"\n", &["duplicate-listener"]),
@@ -134,7 +143,7 @@ fn vendors() {
         ("credential = { kind = ◆\"oauth\" }", "unknown-value"),
         ("credential = { kind = \"none\", token = ◆{ env = \"A\" } }", "credential-mixed"),
         (
-            "credential = { kind = \"header\", name = ◆\"Host\", value = { command = [\"ok\"] } }",
+            "credential = { kind = \"header\", name = ◆\"TE\", value = { command = [\"ok\"] } }",
             "bad-field-name",
         ),
         (
@@ -244,10 +253,27 @@ vendor = ◆"erb"
 methods = ["GET", ◆"FETCH", ◆5]
 "#;
     let codes = [
-        "unknown-key", "unknown-key", "wrong-type", "bad-duration", "bad-address", "unknown-key",
-        "wrong-type", "missing-key", "wrong-type", "admin-exposed", "secret-literal",
-        "missing-key", "unknown-profile", "unknown-key", "out-of-range", "unknown-key",
-        "bad-name", "bad-path", "unknown-vendor", "unknown-method", "wrong-type",
+        "unknown-key",
+        "unknown-key",
+        "wrong-type",
+        "bad-duration",
+        "bad-address",
+        "unknown-key",
+        "wrong-type",
+        "missing-key",
+        "wrong-type",
+        "admin-exposed",
+        "secret-literal",
+        "missing-key",
+        "unknown-profile",
+        "unknown-key",
+        "out-of-range",
+        "unknown-key",
+        "bad-name",
+        "bad-path",
+        "unknown-vendor",
+        "unknown-method",
+        "wrong-type",
     ];
     assert_findings(marked, &codes, Memory::default(), Mode::Run);
 }

@@ -17,6 +17,7 @@ fn sources() -> Memory {
     let mut sources = Memory::default().with("secrets/pw", "pass word\r\n\n");
     sources.env.insert("TOKEN".into(), "hunter2".into());
     sources.commands.insert("vault".into(), b"from vault\n".to_vec());
+    sources.commands.insert("tool".into(), b"sesame\n".to_vec());
     sources
 }
 
@@ -43,7 +44,7 @@ fn each_kind_comes_down_to_a_field() {
             "Basic bWU6cGFzcyB3b3Jk",
         ),
         (
-            r#"{ kind = "basic", username = { env = "TOKEN" }, password = { file = "secrets/pw" } }"#,
+            r#"{ kind = "basic", username = { env = "TOKEN" }, password.file = "secrets/pw" }"#,
             "authorization",
             "Basic aHVudGVyMjpwYXNzIHdvcmQ=",
         ),
@@ -100,6 +101,13 @@ fn a_literal_is_shown_nowhere() {
         vendor(r#""hunter2""#),
         vendor(r#"["hunter2"]"#),
         vendor("{ kind = \"bearer\", token = \"\"\"\nhunter2\"\"\" }"),
+        vendor("{ kind = \"bearer\", token = \"\"\"\nhunter2\n }"),
+        vendor("{ kind = \"bearer\", token = [\n\"hunter2\"\n5] }"),
+        vendor("{ kind = \"bearer\", token = \"\"\"\nhunter2 \\q\n\"\"\" }"),
+        vendor("{ kind = \"bearer\", token =\n\"hunter2\" }"),
+        vendor("{ kind = \"bearer\", token = hunter2 }"),
+        vendor("{ kind = \"bearer\", token = \n hunter2 }"),
+        vendor("{ kind = \"bearer\", \"hunter2\" }"),
         vendor(r#"{ kind = "bearer", token = "hunter2 }"#),
         vendor(r#"{ kind = "bearer", token = "hunter2", }, }"#),
         vendor(r#"{ kind = "bearer", token = "hunter2", token = "hunter2" }"#),
@@ -122,9 +130,9 @@ fn a_literal_is_shown_nowhere() {
 #[test]
 fn an_operator_sees_references() {
     let text = vendor(r#"{ kind = "bearer", token = { env = "TOKEN" } }"#);
-    let text = format!("[admin]\ntoken = {{ command = [\"vault\", \"--t=hunter2\"] }}\n{text}");
+    let text = format!("[admin]\ntoken = {{ command = [\"tool\", \"--t=hunter2\"] }}\n{text}");
     let config = loaded(&text, sources(), Mode::Run).config.expect("a configuration");
-    assert_eq!(config.shown["admin"]["token"], "command:vault");
+    assert_eq!(config.shown["admin"]["token"], "command:tool");
     assert_eq!(config.shown["vendors"]["v"]["credential"]["token"], "env:TOKEN");
     assert!(config.shown["vendors"]["v"].get("timeouts").is_none());
     assert!(!format!("{config:?} {}", config.shown).contains("--t=hunter2\"]"), "{config:?}");

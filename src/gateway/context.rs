@@ -1,0 +1,116 @@
+//! What pingora carries along for one request, and what its end settles.
+
+use super::connection::Connection;
+use super::failures;
+use super::front::{Incoming, REQUEST};
+use super::peers::Peers;
+use crate::exchange::Exchange;
+use crate::pipeline::{self, Ending};
+use crate::refusal::Refusal;
+use crate::stages::outcome::Failure;
+use crate::state::{Snapshot, State};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The configuration in force and the connections made by it.
+pub struct Live {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// How its vendors are connected to.
+    pub peers: Peers,
+}
+
+/// A request's context.
+pub struct Ctx {
+    /// The rules and connections that it began with.
+    pub live: Arc<Live>,
+    state: Arc<State>,
+    incoming: Option<Arc<Incoming>>,
+    /// Whether its request line needed repair.
+    pub repaired: bool,
+    /// The exchange, once its head is read.
+    pub exchange: Option<Exchange>,
+    /// A refusal that a later phase answers with.
+    pub pending: Option<Refusal>,
+    /// The address of the current try.
+    pub address: Option<SocketAddr>,
+    /// What the client was answered.
+    pub status: u16,
+    /// Body bytes that went out.
+    pub bytes_out: u64,
+    /// Whether the answer went through to its end.
+    pub complete: bool,
+    settled: bool,
+}
+
+impl Ctx {
+    /// For the request that the current task serves.
+    pub fn new(live: Arc<Live>, state: Arc<State>) -> Ctx {
+        let incoming = REQUEST.try_with(Arc::clone).ok();
+        let repaired = incoming.as_ref().is_some_and(|request| request.connection.request_began());
+        Ctx {
+            live,
+            state,
+            incoming,
+            repaired,
+            exchange: None,
+            pending: None,
+            address: None,
+            status: 0,
+            bytes_out: 0,
+            complete: false,
+            settled: false,
+        }
+    }
+
+    /// The connection that it came by.
+    pub fn connection(&self) -> Option<&Arc<Connection>> {
+        self.incoming.as_ref().map(|incoming| &incoming.connection)
+    }
+
+    /// A part of a body has moved, or has to from now on.
+    pub fn moves(&self) {
+        if let Some(incoming) = &self.incoming {
+            incoming.moves();
+        }
+    }
+
+    /// Nothing has to move any more.
+    pub fn rests(&self) {
+        if let Some(incoming) = &self.incoming {
+            incoming.rests();
+        }
+    }
+
+    /// Counts the exchange and writes it down, once.
+    pub fn settle(&mut self) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        if let Some(exchange) = &self.exchange {
+            let (status, bytes_out) = (self.status, self.bytes_out);
+            let ending = Ending { status, bytes_out, complete: self.complete };
+            pipeline::settle(&self.state, exchange, ending, Instant::now());
+        }
+    }
+
+    /// Counts a try that failed.
+    pub fn attempt_failed(&self, failure: &Failure) {
+        let vendor = self.exchange.as_ref().and_then(Exchange::vendor_config);
+        if let Some(vendor) = vendor {
+            let labels = [&*vendor.name, failures::label(failure)];
+            self.state.metrics.vendor_attempts.with_label_values(&labels).inc();
+        }
+    }
+}
+
+/// Runs for each request, also for one whose task was dropped half-way.
+impl Drop for Ctx {
+    fn drop(&mut self) {
+        self.settle();
+        if let Some(connection) = self.connection() {
+            connection.request_ended(self.state.clock.milliseconds());
+        }
+    }
+}
