@@ -27,11 +27,11 @@ records=$url/netsuite/services/rest/record/v1/salesOrder
 query=$url/netsuite/services/rest/query/v1/suiteql
 json='Content-Type: application/json'
 
-call create --header "$json" --data '{"entity":{"id":"7"},"memo":"from a client"}' "$records"
+call create --header "$json" --data '{"entity":{"id":"E7"},"memo":"from a client"}' "$records"
 location=$(sed -n 's/^[Ll]ocation: *//p' "$folder/create.head" | tr -d '\r')
 [[ -n $location ]] || { echo "create: no Location in the answer" >&2 && exit 1; }
 call read --header 'X-Correlation-ID: client-chosen-0001' "$location"
 call list "$records?limit=2"
 call query --header "$json" --header 'Prefer: transient' \
-    --data '{"q":"SELECT id FROM transaction"}' "$query?limit=2"
+    --data '{"q":"SELECT id FROM salesOrder"}' "$query?limit=2"
 call refusal "$url/nowhere"

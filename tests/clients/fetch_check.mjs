@@ -30,13 +30,13 @@ mkdirSync(folder, { recursive: true });
 const records = `${url}/netsuite/services/rest/record/v1/salesOrder`;
 const query = `${url}/netsuite/services/rest/query/v1/suiteql`;
 
-const created = await call("create", records, post({ entity: { id: "7" }, memo: "from a client" }));
+const created = await call("create", records, post({ entity: { id: "E7" }, memo: "from a client" }));
 const location = created.headers.get("location");
 if (location === null) {
   throw new Error(`create: no Location in the answer (${created.status})`);
 }
 await call("read", location, { headers: { "X-Correlation-ID": "client-chosen-0001" } });
 await call("list", `${records}?limit=2`);
-const statement = post({ q: "SELECT id FROM transaction" }, { Prefer: "transient" });
+const statement = post({ q: "SELECT id FROM salesOrder" }, { Prefer: "transient" });
 await call("query", `${query}?limit=2`, statement);
 await call("refusal", `${url}/nowhere`);

@@ -39,14 +39,14 @@ folder.mkdir(parents=True, exist_ok=True)
 records = "/netsuite/services/rest/record/v1/salesOrder"
 query = "/netsuite/services/rest/query/v1/suiteql"
 
-order = {"entity": {"id": "7"}, "memo": "from a client"}
+order = {"entity": {"id":"E7"}, "memo": "from a client"}
 location = call("create", "POST", records, body=order).getheader("Location")
 if location is None or not location.startswith(url + "/"):
     sys.exit(f"create: Location {location!r} does not lead to {url}")
 chosen = {"X-Correlation-ID": "client-chosen-0001"}
 call("read", "GET", location.removeprefix(url), chosen)
 call("list", "GET", f"{records}?limit=2")
-statement = {"q": "SELECT id FROM transaction"}
+statement = {"q": "SELECT id FROM salesOrder"}
 call("query", "POST", f"{query}?limit=2", {"Prefer": "transient"}, statement)
 call("refusal", "GET", "/nowhere")
 connection.close()

@@ -37,14 +37,14 @@ records = f"{url}/netsuite/services/rest/record/v1/salesOrder"
 query = f"{url}/netsuite/services/rest/query/v1/suiteql"
 
 with client:
-    order = {"entity": {"id": "7"}, "memo": "from a client"}
+    order = {"entity": {"id":"E7"}, "memo": "from a client"}
     created = call("create", "POST", records, json=order)
     if "location" not in created.headers:
         sys.exit(f"create: no Location in the answer ({created.status_code}: {created.text})")
     chosen = {"X-Correlation-ID": "client-chosen-0001"}
     call("read", "GET", created.headers["location"], headers=chosen)
     call("list", "GET", records, params={"limit": 2})
-    statement = {"q": "SELECT id FROM transaction"}
+    statement = {"q": "SELECT id FROM salesOrder"}
     transient = {"Prefer": "transient"}
     call("query", "POST", query, params={"limit": 2}, json=statement, headers=transient)
     call("refusal", "GET", f"{url}/nowhere")

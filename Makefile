@@ -1,0 +1,59 @@
+# erpgate: `make run` serves, `make test` proves. `make help` lists the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+VENV := target/clients-venv
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help run test bench lint clean tools client-tools certs format clippy unit clients shipped
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: tools ## Build, make development certificates, serve with simulated vendors
+	$(CARGO) build --locked --profile quick --bin erpgate
+	target/quick/erpgate certificates --dir certs
+	target/quick/erpgate run --sandbox
+
+test: tools format clippy unit shipped clients ## Everything that has to hold
+	@echo "make test: everything holds"
+
+lint: tools format clippy ## Format and lints only
+
+bench: tools ## CPU and memory per request beside a bare pingora proxy (long)
+	$(CARGO) build --locked --release --bin erpgate --examples
+	$(CARGO) bench --locked --bench stream_lane
+
+clean: ## Remove what was built (certificates and data stay)
+	$(CARGO) clean
+
+# ---- steps ---------------------------------------------------------------------------------
+
+tools:
+	@./scripts/tools.sh build
+
+client-tools:
+	@./scripts/tools.sh clients $(VENV)
+
+format: tools
+	$(CARGO) fmt --check
+
+clippy: tools
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+# Architecture, units, properties and the end-to-end tests.
+unit: tools
+	$(CARGO) test --locked
+
+# The shipped configuration has no problems, with certificates made as `make run` makes them.
+shipped: tools
+	$(CARGO) build --locked --bin erpgate
+	./scripts/shipped.sh target/debug/erpgate
+
+# Real clients against a gateway of its own.
+clients: tools client-tools
+	$(CARGO) build --locked --bin erpgate
+	./scripts/clients.sh target/debug/erpgate $(VENV)

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Starts a gateway with simulated vendors on ports of its own and sends real clients through it.
+set -euo pipefail
+erpgate=$(realpath "$1")
+venv=$(realpath "$2")
+folder=$(mktemp -d)
+gateway=
+finish() {
+  [ -z "$gateway" ] || kill "$gateway" 2>/dev/null || true
+  [ -z "$gateway" ] || wait "$gateway" 2>/dev/null || true
+  rm -rf "$folder"
+}
+trap finish EXIT
+
+sed -E 's/127\.0\.0\.1:(8080|8443|9900)/127.0.0.1:0/' gateway.toml >"$folder/gateway.toml"
+"$erpgate" certificates --dir "$folder/certs" >/dev/null
+"$erpgate" run --sandbox --config "$folder/gateway.toml" >"$folder/log" 2>"$folder/err" &
+gateway=$!
+
+# The log says where it listens: the plain listener, the one with TLS, the admin listener.
+for _ in $(seq 1 600); do
+  [ "$(grep -c '"event":"listening"' "$folder/log" || true)" -ge 3 ] && break
+  kill -0 "$gateway" 2>/dev/null || { cat "$folder/err" >&2; exit 1; }
+  sleep 0.1
+done
+port() { grep '"event":"listening"' "$folder/log" | sed -n "$1p" | sed -E 's/.*:([0-9]+)".*/\1/'; }
+
+PLAIN_URL="http://127.0.0.1:$(port 1)" TLS_URL="https://localhost:$(port 2)" \
+  CA_FILE="$folder/certs/dev/ca.pem" VENV="$venv" OUT="$folder/out" \
+  tests/clients/run.sh || { tail -n 20 "$folder/log" >&2; exit 1; }
