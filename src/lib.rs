@@ -6,7 +6,8 @@
 //! * [`refusal`]: everything that erpgate itself answers.
 //! * [`stages`], [`profile`]: the rooms that decide, and what vendors do, as data.
 //! * [`config`], [`adapters`]: what people typed, validated; and the doors to the world.
-//! * [`state`], [`exchange`], [`pipeline`]: what outlives a request, one request, its life.
+//! * [`state`], [`exchange`], [`pipeline`], [`settlement`]: what outlives a request, one request,
+//!   its life, its end.
 //! * [`gateway`], [`admin`]: the shell around pingora, and the operators' listener.
 //! * [`cli`]: the commands.
 //!
@@ -36,5 +37,6 @@ pub mod pipeline;
 pub mod profile;
 pub mod refusal;
 pub mod sandbox;
+pub mod settlement;
 pub mod stages;
 pub mod state;

@@ -6,7 +6,7 @@
 //!
 //! The shell (`gateway`) reads a head, calls `receive` and `decide`, and answers what is refused.
 //! For each attempt it calls `equip`, sends, and calls `observe` on the head that comes back.
-//! `settle` always runs, once. Nothing on this page touches a socket.
+//! `settle` (in `settlement.rs`) always runs, once. Nothing on this page touches a socket.
 //!
 //! Where the next rooms open: authentication and authorization between `take_route` and
 //! `check_path` in [`decide`]; limits and reservation behind `check_length`; admission, circuit and
@@ -19,14 +19,13 @@ use crate::refusal::Refusal;
 use crate::stages::correlation::{self, CORRELATION_ID, Entropy};
 use crate::stages::forwarding::links::Place;
 use crate::stages::forwarding::{Edits, answer, request};
-use crate::stages::record::{self, Record};
 use crate::stages::validation::path::AllowInPath;
 use crate::stages::validation::{self, Head, HeadLimits, Tls};
 use crate::stages::{outcome, routing};
-use crate::state::{Snapshot, State};
-use http::{HeaderMap, HeaderValue, Version, header};
+use crate::state::Snapshot;
+use http::{HeaderMap, HeaderValue, header};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What to do with a request that nothing refuses.
 #[derive(Debug, PartialEq, Eq)]
@@ -177,93 +176,4 @@ fn take_route(exchange: &mut Exchange, head: &Head<'_>) -> Result<Arc<Route>, Re
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-/// How an exchange ended, as the shell saw it.
-#[derive(Clone, Copy, Debug)]
-pub struct Ending {
-    /// What the client was answered; 0: it left before.
-    pub status: u16,
-    /// Body bytes that went out.
-    pub bytes_out: u64,
-    /// Whether the vendor's answer, if one was asked, went through to its end.
-    pub complete: bool,
-}
-
-/// The exchange is over: count it and write it down. Runs once, always.
-pub fn settle(state: &State, exchange: &Exchange, ending: Ending, now: Instant) {
-    let total = now.saturating_duration_since(exchange.began);
-    let route = exchange.taken.as_ref().map_or(UNKNOWN, |taken| &*taken.route.name);
-    let method = methods::label(&exchange.arrival.method);
-    let metrics = &state.metrics;
-    let labels = [route, UNKNOWN, method, record::status_label(ending.status)];
-    metrics.requests.with_label_values(&labels).inc();
-    metrics.request_duration.with_label_values(&[route]).observe(total.as_secs_f64());
-    if let Some(refusal) = &exchange.refusal {
-        metrics.refusals.with_label_values(&[refusal.slug(), route, UNKNOWN]).inc();
-    }
-    let asked = exchange.vendor_config().filter(|_| exchange.vendor.attempts > 0);
-    if let Some(vendor) = asked {
-        let outcome = match &exchange.refusal {
-            Some(refusal) => refusal.slug(),
-            None if ending.complete => "answered",
-            None if ending.status == 0 => "client-left",
-            None => "incomplete",
-        };
-        metrics.vendor_requests.with_label_values(&[&*vendor.name, outcome]).inc();
-        if let Some(took) = exchange.vendor.took {
-            let seconds = took.as_secs_f64();
-            metrics.vendor_request_duration.with_label_values(&[&*vendor.name]).observe(seconds);
-        }
-    }
-    let arrival = &exchange.arrival;
-    let config = &exchange.snapshot.config;
-    let line = Record {
-        time: &state.clock.timestamp(),
-        event: "request",
-        correlation_id: exchange.correlation.id(),
-        client_correlation_id: exchange.correlation.refused(),
-        trace_id: &exchange.correlation.trace().id(),
-        client: UNKNOWN,
-        address: &arrival.address.to_string(),
-        listener: &arrival.listener.name,
-        protocol: protocol(arrival.version),
-        route,
-        vendor: asked.map(|vendor| &*vendor.name),
-        method: &arrival.method,
-        path: &record::loggable_target(
-            &arrival.path,
-            arrival.query.as_deref(),
-            &config.log.redact_query,
-        ),
-        status: ending.status,
-        refusal: exchange.refusal.as_ref().map(Refusal::slug),
-        stage: exchange.refusal.as_ref().map(Refusal::stage),
-        reason: exchange.reason.as_deref(),
-        attempts: exchange.vendor.attempts,
-        vendor_ms: exchange.vendor.took.map(milliseconds),
-        total_ms: milliseconds(total),
-        bytes_in: exchange.bytes_in,
-        bytes_out: ending.bytes_out,
-        vendor_request_id: exchange.vendor.request_id.as_deref(),
-        vendor_correlation_id: exchange.vendor.correlation_id.as_deref(),
-    }
-    .line();
-    state.log.line(&line);
-}
-
-/// The label and log value for what is not known.
-const UNKNOWN: &str = "unknown";
-
-fn milliseconds(duration: Duration) -> f64 {
-    // Whole microseconds: more digits would only be noise.
-    f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1000.0
-}
-
-fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_2 => "HTTP/2",
-        Version::HTTP_10 => "HTTP/1.0",
-        _ => "HTTP/1.1",
-    }
 }

@@ -6,6 +6,7 @@ use crate::adapters::metrics::Metrics;
 use crate::config::Config;
 use crate::stages::routing::Table;
 use arc_swap::ArcSwap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -45,6 +46,9 @@ pub struct State {
     pub phase: PhaseCell,
     /// Why the gateway is troubled though it serves, as `/readyz` tells it.
     pub troubles: ArcSwap<Vec<String>>,
+    /// Files and folders whose change is a reason to reload: those of the configuration in
+    /// force, and those that the last refused one named.
+    pub watched: ArcSwap<Vec<PathBuf>>,
     reloads: mpsc::Sender<ReloadRequest>,
 }
 
@@ -58,6 +62,7 @@ impl State {
         metrics.config_generation.set(1);
         let (reloads, asked) = mpsc::channel(RELOADS_WAITING);
         let state = Arc::new(State {
+            watched: ArcSwap::from_pointee(config.watched.clone()),
             reloads,
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, 1)),
             metrics,

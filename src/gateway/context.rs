@@ -5,8 +5,8 @@ use super::failures;
 use super::front::{Incoming, REQUEST};
 use super::peers::Peers;
 use crate::exchange::Exchange;
-use crate::pipeline::{self, Ending};
 use crate::refusal::Refusal;
+use crate::settlement::{self, Ending};
 use crate::stages::outcome::Failure;
 use crate::state::{Snapshot, State};
 use std::net::SocketAddr;
@@ -91,7 +91,7 @@ impl Ctx {
         if let Some(exchange) = &self.exchange {
             let (status, bytes_out) = (self.status, self.bytes_out);
             let ending = Ending { status, bytes_out, complete: self.complete };
-            pipeline::settle(&self.state, exchange, ending, Instant::now());
+            settlement::settle(&self.state, exchange, ending, Instant::now());
         }
     }
 

@@ -8,12 +8,22 @@ use pingora_core::{Error, ErrorSource, ErrorType};
 pub fn read(error: &Error) -> Failure {
     match error.esource() {
         ErrorSource::Downstream => Failure::Client(of_client(error.etype())),
+        ErrorSource::Upstream if distrusts_certificate(error) => {
+            Failure::NoConnection(Unreachable::CertificateInvalid)
+        }
         ErrorSource::Upstream => of_vendor(error.etype()),
         ErrorSource::Internal | ErrorSource::Unset => match of_vendor(error.etype()) {
             Failure::Ended | Failure::TimedOut => Failure::Fault,
             other => other,
         },
     }
+}
+
+/// Whether a handshake failed because the vendor's certificate does not hold: pingora keeps of
+/// rustls' error only the words.
+fn distrusts_certificate(error: &Error) -> bool {
+    let words = || error.to_string().contains("invalid peer certificate");
+    *error.root_etype() == ErrorType::TLSHandshakeFailure && words()
 }
 
 /// The short name of a failed try, a metric label.

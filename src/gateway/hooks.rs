@@ -1,6 +1,6 @@
 //! pingora's phases, each handed to the page that decides: `pipeline.rs`.
 
-use super::connection::Connection;
+use super::connection::{Closing, Connection};
 use super::context::{Ctx, Live};
 use super::edits::{append_server_timing, apply_to_request, apply_to_response};
 use super::{arrival, failures, replies};
@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
@@ -285,6 +285,13 @@ impl ProxyHttp for Hooks {
         ctx: &mut Ctx,
     ) -> FailToProxy {
         ctx.rests();
+        let stalled = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        if let Some(connection) = ctx.connection()
+            && stalled
+            && *error.esource() == ErrorSource::Downstream
+        {
+            connection.note(Closing::SlowBody);
+        }
         let failure = match ctx.pending.take() {
             Some(refusal) => Failure::Refused(refusal),
             None => failures::read(error),

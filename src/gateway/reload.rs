@@ -51,6 +51,7 @@ impl Reloader {
             Ok(loaded) => loaded,
             Err(error) => return refused(vec![error.to_string()]),
         };
+        self.state.watched.store(Arc::new(loaded.watched.clone()));
         let warnings = loaded.lines(Severity::Warning);
         let problems = loaded.lines(Severity::Problem);
         let Some(config) = loaded.config else { return refused(problems) };

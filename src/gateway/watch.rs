@@ -49,9 +49,8 @@ fn follow(
     watched: &mut BTreeSet<PathBuf>,
     state: &State,
 ) -> bool {
-    let snapshot = state.snapshot.load();
     let mut complete = true;
-    for path in &snapshot.config.watched {
+    for path in &**state.watched.load() {
         let folder = match path.is_dir() {
             true => path.as_path(),
             false => path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")),
@@ -69,7 +68,7 @@ fn follow(
 
 /// Tells whether what the files hold has changed.
 async fn fingerprint(state: &State) -> u64 {
-    let watched = state.snapshot.load().config.watched.clone();
+    let watched = state.watched.load_full();
     let read = tokio::task::spawn_blocking(move || {
         let mut hasher = DefaultHasher::new();
         watched.iter().for_each(|path| add(path, &mut hasher));

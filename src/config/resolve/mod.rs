@@ -68,12 +68,6 @@ impl Loaded {
         of.map(|p| format!("{}:{}:{}: {}", p.file.display(), p.line, p.column, p.message)).collect()
     }
 
-    /// Each finding of a severity, as people read it.
-    pub fn rendered(&self, severity: Severity) -> Vec<String> {
-        let wanted = self.problems.iter().filter(|problem| problem.severity == severity);
-        wanted.map(|problem| problem::one(problem, &self.texts)).collect()
-    }
-
     /// The findings as programs read them.
     pub fn json(&self) -> String {
         problem::json(&self.problems)
