@@ -22,7 +22,9 @@ pub fn rewrite(link: &str, base: &BaseUrl, place: Place<'_>) -> Option<String> {
         return rewrite(&format!("{scheme}://{rest}"), base, place);
     }
     if link.starts_with('/') {
-        return Some(format!("{}{}", place.prefix, within(link, &base.path)?));
+        let rewritten = format!("{}{}", place.prefix, within(link, &base.path)?);
+        // Two slashes would begin another authority.
+        return Some(rewritten).filter(|link| !link.starts_with("//"));
     }
     let Some((scheme, rest)) = link.split_once("://").filter(|(s, _)| is_scheme(s)) else {
         // A relative link resolves below the request's own path, unless it climbs out of it.
@@ -117,6 +119,7 @@ mod tests {
             ("/api", "/api/7", Some("/netsuite/7")),
             ("/api", "/other", None),
             ("", "/r/7", Some("/netsuite/r/7")),
+            ("", "/r//7", Some("/netsuite/r//7")),
             ("", "//v.example.com/r", Some("http://127.0.0.1:8080/netsuite/r")),
             ("", "//evil.example.com/r", None),
             ("", "https://v.example.com@evil.example.com/", None),

@@ -68,6 +68,7 @@ pub fn check_head(
 ) -> Result<Sound, Refusal> {
     check_limits(head, limits)?;
     framing::check(head)?;
+    check_query(head.query)?;
     check_authority(head)?;
     check_method(head)?;
     check_tunnels(head)?;
@@ -122,6 +123,14 @@ fn head_bytes(head: &Head<'_>, target: usize) -> usize {
         None => head.headers.iter().fold(target, |sum, (name, value)| {
             sum + name.as_str().len() + value.len() + ": \r\n".len()
         }),
+    }
+}
+
+/// A query goes on byte for byte: what may not stand in one would be read in two ways.
+fn check_query(query: Option<&str>) -> Result<(), Refusal> {
+    match query.is_none_or(|query| query.bytes().all(|octet| octet.is_ascii_graphic())) {
+        true => Ok(()),
+        false => Err(Refusal::RequestMalformed("The query holds an octet that has to be escaped.")),
     }
 }
 
@@ -268,6 +277,10 @@ mod tests {
             assert_eq!(slug, Some("request-malformed"), "{query}");
         }
         assert_eq!(refused(Head { query: Some("my_method=1"), ..head(&empty) }), None);
+        for query in ["a=\u{fffd}", "a b", "a\r\nb"] {
+            let slug = refused(Head { query: Some(query), ..head(&empty) });
+            assert_eq!(slug, Some("request-malformed"), "{query:?}");
+        }
     }
 
     #[test]
