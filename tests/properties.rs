@@ -1,7 +1,7 @@
 //! Whatever comes from outside: no parser of it panics, and what each one lets through keeps its
 //! promise.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::unwrap_used)]
 
 use erpgate::config::BaseUrl;
 use erpgate::gateway::request_line::RequestLine;

@@ -19,6 +19,7 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn router(state: Arc<State>) -> Router {
     let guarded = Router::new()
         .route("/metrics", get(metrics))
+        .route("/api/v1/openapi.json", get(openapi))
         .route("/api/v1/config", get(config))
         .route("/api/v1/reload", post(reload))
         .layer(middleware::from_fn_with_state(state.clone(), access::check));
@@ -44,6 +45,11 @@ async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
 async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
     state.metrics.log_lines_dropped.set(state.log.dropped() as f64);
     ([(header::CONTENT_TYPE, METRICS_TYPE)], state.metrics.text()).into_response()
+}
+
+async fn openapi() -> Response {
+    let document = include_str!("openapi.json");
+    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
 }
 
 async fn config(Shared(state): Shared<Arc<State>>) -> Response {

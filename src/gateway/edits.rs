@@ -3,7 +3,7 @@
 use crate::exchange::Exchange;
 use crate::stages::forwarding::Edits;
 use bytes::Bytes;
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Method, Version, header};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
@@ -52,4 +52,22 @@ pub fn append_server_timing(response: &mut ResponseHeader, exchange: &Exchange) 
         response.append_header("server-timing", value)?;
     }
     Ok(())
+}
+
+/// Says that there is no body where a method has one by its meaning (RFC 9110 §8.6): some vendors
+/// answer 411 otherwise.
+pub fn declare_empty_body(request: &mut RequestHeader) -> Result<()> {
+    let expected = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
+    let framed = request.headers.contains_key(header::CONTENT_LENGTH)
+        || request.headers.contains_key(header::TRANSFER_ENCODING);
+    if expected && !framed {
+        request.insert_header(header::CONTENT_LENGTH, "0")?;
+    }
+    Ok(())
+}
+
+/// Takes the chunks off an answer: an HTTP/1.0 client knows none (RFC 9112 §6.1). Returns whether
+/// its body ends with the connection now.
+pub fn unchunk(response: &mut ResponseHeader) -> bool {
+    response.remove_header(&header::TRANSFER_ENCODING).is_some()
 }

@@ -2,18 +2,22 @@
 
 use super::connection::{Closing, Connection};
 use super::context::{Ctx, Live};
-use super::edits::{append_server_timing, apply_to_request, apply_to_response};
+use super::edits::{
+    append_server_timing, apply_to_request, apply_to_response, declare_empty_body, unchunk,
+};
 use super::{arrival, failures, replies};
 use crate::adapters::entropy;
 use crate::pipeline::{self, Decision};
 use crate::refusal::{Refusal, Unreachable};
+use crate::stages::correlation::CORRELATION_ID;
+use crate::stages::forwarding::answer::PROXY_STATUS;
 use crate::stages::outcome::{self, ClientFailure, Failure};
 use crate::stages::validation::{Head, Tls};
 use crate::state::State;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{Version, header};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -190,7 +194,7 @@ impl ProxyHttp for Hooks {
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
@@ -202,6 +206,9 @@ impl ProxyHttp for Hooks {
             return Err(Error::new_in(ErrorType::InternalError));
         };
         apply_to_request(request, edits)?;
+        if session.as_downstream_mut().is_body_empty() {
+            declare_empty_body(request)?;
+        }
         request.set_raw_path(target.as_bytes())?;
         exchange.vendor.sent = true;
         Ok(())
@@ -263,6 +270,18 @@ impl ProxyHttp for Hooks {
             append_server_timing(response, exchange)?;
         }
         ctx.moves();
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut Ctx,
+    ) -> Result<()> {
+        if session.req_header().version == Version::HTTP_10 && unchunk(response) {
+            session.set_keepalive(None);
+        }
         Ok(())
     }
 
@@ -363,8 +382,8 @@ impl Hooks {
         head.insert_header(header::ALLOW, allow)?;
         head.insert_header(header::DATE, self.state.clock.date())?;
         if let Some(exchange) = &ctx.exchange {
-            let id = exchange.correlation.field().clone();
-            head.insert_header(crate::stages::correlation::CORRELATION_ID, id)?;
+            head.insert_header(CORRELATION_ID, exchange.correlation.field().clone())?;
+            head.insert_header(PROXY_STATUS, &exchange.snapshot.config.server.name)?;
         }
         session.as_downstream_mut().write_response_header(Box::new(head)).await
     }

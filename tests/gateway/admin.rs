@@ -55,6 +55,19 @@ async fn tokens_open_what_they_are_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_api_describes_itself() {
+    let vendor = Vendor::fine().await;
+    let gateway = UnderTest::before(vendor.address).await;
+    let document = ask(&gateway, "GET", "/api/v1/openapi.json", None).await.json();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for method in methods.as_object().expect("methods").keys() {
+            let answer = ask(&gateway, &method.to_uppercase(), path, None).await;
+            assert_eq!(answer.status, 200, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_rebinds_a_name_gets_nothing() {
     let vendor = Vendor::fine().await;
     let gateway = UnderTest::before(vendor.address).await;

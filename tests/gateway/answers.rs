@@ -58,6 +58,19 @@ async fn chunks_go_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_http_1_0_gets_no_chunks() {
+    let chunks = "3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n";
+    let (gateway, _vendor) = answered("200 OK\r\nTransfer-Encoding: chunked", chunks).await;
+    for connection in ["", "Connection: keep-alive\r\n"] {
+        let mut raw = gateway.connect().await;
+        raw.send(format!("GET /v/a HTTP/1.0\r\nHost: gw\r\n{connection}\r\n")).await;
+        let answer = raw.answer().await;
+        assert_eq!(answer.field("transfer-encoding"), None);
+        assert_eq!(answer.text(), "abcdefg");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn interim_answers_go_through_or_are_left_out_but_never_stop_the_final_one() {
     let vendor = Vendor::answering(|_| {
         let early = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n";

@@ -116,6 +116,7 @@ async fn max_forwards_is_counted_down_and_answered() {
     let answer = gateway.send(asks(0)).await;
     assert_eq!(answer.status, 204);
     assert!(answer.field("allow").expect("Allow").contains("OPTIONS"));
+    assert_eq!(answer.field("proxy-status").as_deref(), Some("erpgate"));
     assert!(answer.field("x-correlation-id").is_some());
     assert!(vendor.seen().is_empty());
     gateway.send(asks(5)).await;
@@ -123,9 +124,17 @@ async fn max_forwards_is_counted_down_and_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_not_there_is_declared() {
+    for (method, length) in [("POST", Some("0")), ("PATCH", Some("0")), ("DELETE", None)] {
+        let vendor = Vendor::fine().await;
+        let gateway = UnderTest::before(vendor.address).await;
+        gateway.send(format!("{method} /v/a HTTP/1.1\r\nHost: gw\r\n\r\n")).await;
+        assert_eq!(field(&vendor.only(), "content-length").as_deref(), length, "{method}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn credentials_of_the_gateway_replace_the_clients() {
-    let folder = crate::support::Folder::with("");
-    folder.write("token", "vendor-secret\n");
     for (credential, expected) in [
         ("{ kind = \"none\" }", None),
         ("{ kind = \"bearer\", token = { file = \"token\" } }", Some("Bearer vendor-secret")),
