@@ -12,7 +12,7 @@ mod processes;
 mod spread;
 
 use load::CONNECTIONS;
-use processes::{Process, Programs, Subject};
+use processes::{Cpu, Process, Programs, Subject};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spread::{Spread, print_head, print_target};
 use std::error::Error;
@@ -41,6 +41,8 @@ const LARGE: u64 = 1 << 30;
 const SETTLE: Duration = Duration::from_secs(1);
 /// How often memory is read where the kernel keeps no peak.
 const SAMPLE: Duration = Duration::from_millis(10);
+/// How long the proxies are watched without requests.
+const REST: Duration = Duration::from_secs(2);
 const MIB: f64 = 1_048_576.0;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -116,13 +118,44 @@ impl Loaded {
         Ok(Loaded { process, connections, request })
     }
 
-    /// Microseconds of processor time for each request of one round.
-    async fn round(&mut self) -> Outcome<f64> {
+    /// Processor time for each request of one round, in microseconds.
+    async fn round(&mut self) -> Outcome<Cpu> {
         let before = self.process.cpu()?;
         let connections = std::mem::take(&mut self.connections);
         self.connections = load::round(connections, &self.request, EACH).await?;
         let took = self.process.cpu()? - before;
-        Ok(took.as_secs_f64() * 1e6 / (f64::from(EACH) * self.connections.len() as f64))
+        let millions = f64::from(EACH) * self.connections.len() as f64 / 1e6;
+        Ok(Cpu { user: took.user / millions, system: took.system / millions })
+    }
+
+    /// Milliseconds of processor time in a second without any request.
+    async fn rest(&self) -> Outcome<f64> {
+        let before = self.process.cpu()?;
+        tokio::time::sleep(REST).await;
+        let took = self.process.cpu()? - before;
+        Ok(took.total() * 1000.0 / REST.as_secs_f64())
+    }
+}
+
+/// Figures of one subject, over all rounds.
+#[derive(Default)]
+struct Took {
+    total: Spread,
+    user: Spread,
+    system: Spread,
+}
+
+impl Took {
+    fn add(&mut self, cpu: Cpu) {
+        self.total.add(cpu.total());
+        self.user.add(cpu.user);
+        self.system.add(cpu.system);
+    }
+
+    fn print(&self, name: &str) {
+        self.total.print(name, 2);
+        self.user.print("  in the program", 2);
+        self.system.print("  in the kernel", 2);
     }
 }
 
@@ -137,7 +170,7 @@ async fn cpu(programs: &Programs, vendor: SocketAddr) -> Outcome<()> {
         bare.round().await?;
         erpgate.round().await?;
     }
-    let (mut bare_took, mut erpgate_took) = (Spread::default(), Spread::default());
+    let (mut bare_took, mut erpgate_took) = (Took::default(), Took::default());
     let mut ratios = Spread::default();
     for round in 0..ROUNDS {
         // Each is first in every other pair: what drifts hits both alike.
@@ -150,13 +183,15 @@ async fn cpu(programs: &Programs, vendor: SocketAddr) -> Outcome<()> {
         };
         bare_took.add(of_bare);
         erpgate_took.add(of_erpgate);
-        ratios.add(of_erpgate / of_bare);
+        ratios.add(of_erpgate.total() / of_bare.total());
     }
     print_head("CPU µs for each request");
-    bare_took.print("bare pingora", 2);
-    erpgate_took.print("erpgate, access log on", 2);
+    bare_took.print("bare pingora");
+    erpgate_took.print("erpgate, access log on");
     ratios.print("erpgate / bare, pair by pair", 3);
     print_target("median of the ratios", ratios.median(), 1.10, 2);
+    let (of_bare, of_erpgate) = (bare.rest().await?, erpgate.rest().await?);
+    println!("  without requests: bare {of_bare:.0}, erpgate {of_erpgate:.0} ms of CPU a second\n");
     Ok(())
 }
 
@@ -280,5 +315,5 @@ async fn pass(
         most = most.max(process.peak()?);
     }
     let grown = most.saturating_sub(before) as f64 / MIB;
-    Ok((grown, (process.cpu()? - cpu_before).as_secs_f64()))
+    Ok((grown, (process.cpu()? - cpu_before).total()))
 }

@@ -68,11 +68,11 @@ pub struct Taken {
 /// What happened at the vendor.
 #[derive(Default)]
 pub struct VendorSide {
-    /// Tries.
+    /// Attempts.
     pub attempts: u32,
-    /// Whether a byte of the current try may have reached it.
+    /// Whether a byte of the current attempt may have reached it.
     pub sent: bool,
-    /// When the current try began.
+    /// When it was first asked.
     pub asked: Option<Instant>,
     /// From asking to the head of the answer.
     pub took: Option<Duration>,

@@ -6,8 +6,8 @@
 //! * [`refusal`]: everything that erpgate itself answers.
 //! * [`stages`], [`profile`]: the rooms that decide, and what vendors do, as data.
 //! * [`config`], [`adapters`]: what people typed, validated; and the doors to the world.
-//! * [`state`], [`exchange`], [`pipeline`], [`settlement`]: what outlives a request, one request,
-//!   its life, its end.
+//! * [`state`], [`tls`], [`exchange`], [`pipeline`], [`settlement`]: what outlives a request, what
+//!   clients are shown, one request, its life, its end.
 //! * [`gateway`], [`admin`]: the shell around pingora, and the operators' listener.
 //! * [`cli`]: the commands.
 //!
@@ -40,3 +40,4 @@ pub mod sandbox;
 pub mod settlement;
 pub mod stages;
 pub mod state;
+pub mod tls;

@@ -89,12 +89,8 @@ pub fn decide(
 }
 
 /// An attempt is about to be made: the target, and what to change in the head.
-pub fn equip(
-    exchange: &mut Exchange,
-    headers: &HeaderMap,
-    parent_id: u64,
-) -> Option<(String, Edits)> {
-    let taken = exchange.taken.clone()?;
+pub fn equip(exchange: &Exchange, headers: &HeaderMap, parent_id: u64) -> Option<(String, Edits)> {
+    let taken = exchange.taken.as_ref()?;
     let vendor = &taken.route.vendor;
     let arrival = &exchange.arrival;
     let rest = taken.matched.rest(&arrival.path);
@@ -131,7 +127,7 @@ pub fn observe(
     date: &HeaderValue,
     now: Instant,
 ) -> Result<Edits, Refusal> {
-    let Some(taken) = exchange.taken.clone() else { return Err(Refusal::GatewayFault) };
+    let Some(taken) = &exchange.taken else { return Err(Refusal::GatewayFault) };
     let vendor = &taken.route.vendor;
     let side = &mut exchange.vendor;
     side.status = Some(status);

@@ -1,11 +1,12 @@
 //! The end of every exchange: counted, and written down, once.
 
+use crate::adapters::clock;
 use crate::exchange::Exchange;
 use crate::model::methods;
 use crate::refusal::Refusal;
 use crate::stages::record::{self, Record};
 use crate::state::State;
-use http::Version;
+use http::{StatusCode, Version};
 use std::time::{Duration, Instant};
 
 /// The label and log value for what is not known.
@@ -28,7 +29,8 @@ pub fn settle(state: &State, exchange: &Exchange, ending: Ending, now: Instant) 
     let route = exchange.taken.as_ref().map_or(UNKNOWN, |taken| &*taken.route.name);
     let method = methods::label(&exchange.arrival.method);
     let metrics = &state.metrics;
-    let labels = [route, UNKNOWN, method, record::status_label(ending.status)];
+    let status = StatusCode::from_u16(ending.status).ok();
+    let labels = [route, UNKNOWN, method, record::status_label(status.as_ref())];
     metrics.requests.with_label_values(&labels).inc();
     metrics.request_duration.with_label_values(&[route]).observe(total.as_secs_f64());
     if let Some(refusal) = &exchange.refusal {
@@ -51,7 +53,7 @@ pub fn settle(state: &State, exchange: &Exchange, ending: Ending, now: Instant) 
     let arrival = &exchange.arrival;
     let config = &exchange.snapshot.config;
     let line = Record {
-        time: &state.clock.timestamp(),
+        time: &clock::timestamp(),
         event: "request",
         correlation_id: exchange.correlation.id(),
         client_correlation_id: exchange.correlation.refused(),

@@ -5,10 +5,11 @@ use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
 use crate::config::Config;
 use crate::stages::routing::Table;
+use crate::tls::ListenerTlsState;
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 /// Reloads that may wait while one runs.
@@ -44,11 +45,15 @@ pub struct State {
     pub clock: Arc<Clock>,
     /// Where the process is in its life.
     pub phase: PhaseCell,
+    /// Certificates and client authorities of the admin listener.
+    pub admin_tls: Option<ListenerTlsState>,
     /// Why the gateway is troubled though it serves, as `/readyz` tells it.
     pub troubles: ArcSwap<Vec<String>>,
     /// Files and folders whose change is a reason to reload: those of the configuration in
     /// force, and those that the last refused one named.
     pub watched: ArcSwap<Vec<PathBuf>>,
+    /// How often those were looked at.
+    pub looks: AtomicU64,
     reloads: mpsc::Sender<ReloadRequest>,
 }
 
@@ -56,6 +61,7 @@ impl State {
     /// Shares a first configuration. Reloads are asked for through the receiver.
     pub fn new(
         config: Config,
+        admin_tls: Option<ListenerTlsState>,
         metrics: Metrics,
         log: Log,
     ) -> (Arc<State>, mpsc::Receiver<ReloadRequest>) {
@@ -63,12 +69,14 @@ impl State {
         let (reloads, asked) = mpsc::channel(RELOADS_WAITING);
         let state = Arc::new(State {
             watched: ArcSwap::from_pointee(config.watched.clone()),
+            looks: AtomicU64::new(0),
             reloads,
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, 1)),
             metrics,
             log,
             clock: Arc::default(),
             phase: PhaseCell::default(),
+            admin_tls,
             troubles: ArcSwap::default(),
         });
         (state, asked)

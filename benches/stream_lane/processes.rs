@@ -128,6 +128,30 @@ body_max = "none"
 const BUILD: &str =
     "build it with `cargo build --release --bin erpgate --examples`, or run `make bench`";
 
+/// Processor time in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Cpu {
+    /// In the program.
+    pub user: f64,
+    /// In the kernel, on its account.
+    pub system: f64,
+}
+
+impl Cpu {
+    /// Both.
+    pub fn total(self) -> f64 {
+        self.user + self.system
+    }
+}
+
+impl std::ops::Sub for Cpu {
+    type Output = Cpu;
+
+    fn sub(self, before: Cpu) -> Cpu {
+        Cpu { user: self.user - before.user, system: self.system - before.system }
+    }
+}
+
 /// A running process. Dropping it ends it.
 pub struct Process {
     child: Child,
@@ -152,16 +176,16 @@ impl Process {
         Ok(process)
     }
 
-    /// Processor time so far, user and system, of all its threads.
-    pub fn cpu(&self) -> io::Result<Duration> {
+    /// Processor time so far of all its threads.
+    pub fn cpu(&self) -> io::Result<Cpu> {
         let stat = fs::read_to_string(self.file("stat"))?;
         // The program's name stands in parentheses and may hold anything: count from its end.
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
         let ticks: Vec<u64> =
             fields.split_whitespace().skip(11).take(2).filter_map(|it| it.parse().ok()).collect();
         let [user, system] = ticks[..] else { return Err(io::ErrorKind::InvalidData.into()) };
-        let a_second = rustix::param::clock_ticks_per_second();
-        Ok(Duration::from_secs(user + system) / u32::try_from(a_second).unwrap_or(100))
+        let a_second = rustix::param::clock_ticks_per_second() as f64;
+        Ok(Cpu { user: user as f64 / a_second, system: system as f64 / a_second })
     }
 
     /// Resident memory in bytes.

@@ -1,8 +1,11 @@
 //! The clock: milliseconds of this process's life, wall time as text, the `Date` field.
 
+use bytes::Bytes;
 use http::HeaderValue;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
@@ -12,7 +15,12 @@ pub struct Clock {
     begun: Instant,
     /// The current second and its `Date` value: formatting one costs more than a request's
     /// share of anything else here.
-    date: ArcSwap<(u64, HeaderValue)>,
+    date: ArcSwap<(i64, HeaderValue)>,
+}
+
+/// Wall time, RFC 3339 in UTC with milliseconds.
+pub fn timestamp() -> String {
+    format!("{:.3}", Timestamp::now())
 }
 
 impl Default for Clock {
@@ -33,24 +41,20 @@ impl Clock {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Wall time, RFC 3339 in UTC with milliseconds.
-    pub fn timestamp(&self) -> String {
-        let now = jiff::Timestamp::now();
-        format!("{now:.3}")
-    }
-
     /// The value of a `Date` field for now (RFC 9110 §6.6.1).
     pub fn date(&self) -> HeaderValue {
-        let now = SystemTime::now();
-        let second =
-            now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
+        let now = Timestamp::now();
+        let second = now.as_second();
         let cached = self.date.load();
         if cached.0 == second {
             return cached.1.clone();
         }
-        let text = httpdate::fmt_http_date(now);
-        let value = HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
-            .unwrap_or_else(|_| cached.1.clone());
+        // Both fail only for years before 0 and after 9999.
+        let value = DateTimePrinter::new()
+            .timestamp_to_rfc9110_string(&now)
+            .ok()
+            .and_then(|text| HeaderValue::from_maybe_shared(Bytes::from(text)).ok())
+            .unwrap_or_else(|| cached.1.clone());
         self.date.store(Arc::new((second, value.clone())));
         value
     }
@@ -64,10 +68,12 @@ mod tests {
     fn formats_are_the_standard_ones() {
         let clock = Clock::default();
         let date = clock.date();
-        let parsed = httpdate::parse_http_date(date.to_str().expect("ascii")).expect("a date");
-        assert!(SystemTime::now().duration_since(parsed).expect("past").as_secs() <= 2);
-        let timestamp = clock.timestamp();
+        let date = date.to_str().expect("ascii");
+        assert!(date.ends_with(" GMT") && date.len() == "Sun, 06 Nov 1994 08:49:37 GMT".len());
+        let parsed = jiff::fmt::rfc2822::parse(date).expect("a date").timestamp();
+        assert!((0..=2).contains(&(Timestamp::now().as_second() - parsed.as_second())), "{date}");
+        let timestamp = timestamp();
         assert_eq!(timestamp.len(), "2026-11-21T03:38:34.123Z".len(), "{timestamp}");
-        assert!(timestamp.parse::<jiff::Timestamp>().is_ok());
+        assert!(timestamp.parse::<Timestamp>().is_ok());
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::clock::Clock;
+use super::clock;
 
 /// Bytes that wait to be written before further lines are dropped and counted.
 const WAITING_BYTES_MAX: usize = 64 << 20;
@@ -23,7 +23,6 @@ pub struct Log {
 struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
-    clock: Clock,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -41,7 +40,6 @@ impl Log {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::default()),
             changed: Condvar::new(),
-            clock: Clock::default(),
             writer: Mutex::new(None),
         });
         let for_writer = shared.clone();
@@ -73,7 +71,7 @@ impl Log {
     /// Writes an event of the gateway's own life.
     pub fn event(&self, event: &str, members: &[(&str, Value)]) {
         let mut object = Map::new();
-        object.insert("time".into(), self.shared.clock.timestamp().into());
+        object.insert("time".into(), clock::timestamp().into());
         object.insert("event".into(), event.into());
         for (name, value) in members {
             object.insert((*name).to_owned(), value.clone());

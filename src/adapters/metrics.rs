@@ -25,7 +25,7 @@ pub struct Metrics {
     pub vendor_requests: IntCounterVec,
     /// `vendor_request_duration_seconds{vendor}`: from asking to the head of the answer.
     pub vendor_request_duration: HistogramVec,
-    /// `vendor_attempts_total{vendor,result}`: how each try ended.
+    /// `vendor_attempts_total{vendor,result}`: how each attempt ended.
     pub vendor_attempts: IntCounterVec,
     /// `config_reloads_total{result}`.
     pub config_reloads: IntCounterVec,
@@ -76,7 +76,7 @@ impl Metrics {
             )?,
             vendor_attempts: counters(
                 "vendor_attempts_total",
-                "Tries at a vendor, by how they ended.",
+                "Attempts at a vendor, by how they ended.",
                 &["vendor", "result"],
             )?,
             config_reloads: counters(

@@ -58,7 +58,7 @@ impl Resolver {
 }
 
 impl Target {
-    /// The address for try number `attempt` (from 0), if the name was ever resolved.
+    /// The address for attempt number `attempt` (from 0), if the name was ever resolved.
     pub fn address(&self, attempt: usize) -> Option<SocketAddr> {
         let addresses = self.addresses.load();
         let addresses = addresses.as_deref()?;
@@ -78,7 +78,7 @@ impl Target {
         let _ = resolved.wait_for(|lookups| *lookups > 0).await;
     }
 
-    /// Says that the address of try number `attempt` did not accept a connection.
+    /// Says that an address did not accept a connection.
     pub fn failed(&self, address: SocketAddr) {
         if self.address(0) == Some(address) {
             self.first.fetch_add(1, Ordering::Relaxed);

@@ -1,14 +1,9 @@
 //! Serves the operators' listener on its socket, with or without TLS.
 
-use crate::config::ListenerTls;
-use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
-use std::net::SocketAddr;
+use crate::state::State;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,7 +15,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE_WHEN_EXHAUSTED: Duration = Duration::from_millis(50);
 
 /// Serves until the task is dropped.
-pub async fn serve(socket: TcpListener, tls: Option<TlsAcceptor>, router: Router) {
+pub async fn serve(socket: TcpListener, state: Arc<State>) {
+    let router = super::router(state.clone());
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -29,35 +25,18 @@ pub async fn serve(socket: TcpListener, tls: Option<TlsAcceptor>, router: Router
         };
         match accepted {
             Ok((tcp, _)) => {
-                connections.spawn(connection(tcp, tls.clone(), router.clone()));
+                connections.spawn(connection(tcp, state.clone(), router.clone()));
             }
             Err(_) => tokio::time::sleep(PAUSE_WHEN_EXHAUSTED).await,
         }
     }
 }
 
-/// What shakes hands, for a listener that is encrypted.
-///
-/// # Errors
-/// What rustls refuses.
-pub fn acceptor(tls: &ListenerTls, provider: &Arc<CryptoProvider>) -> Result<TlsAcceptor, String> {
-    let certificate = tls.certificates.get(tls.default_certificate).ok_or("no certificate")?;
-    let resolver = rustls::sign::SingleCertAndKey::from(certificate.key.clone());
-    let config = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(resolver));
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-async fn connection(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router) {
-    match tls {
+async fn connection(tcp: TcpStream, state: Arc<State>, router: Router) {
+    match &state.admin_tls {
         None => speak(TokioIo::new(tcp), router).await,
         Some(tls) => {
-            let shaken: Result<Result<TlsStream<TcpStream>, _>, _> =
-                tokio::time::timeout(HEAD_TIMEOUT, tls.accept(tcp)).await;
-            if let Ok(Ok(stream)) = shaken {
+            if let Ok(Ok((stream, _))) = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(tcp)).await {
                 speak(TokioIo::new(stream), router).await;
             }
         }
@@ -74,9 +53,4 @@ where
         .serve_connection(io, TowerToHyperService::new(router));
     // A connection that breaks concerns nobody but its client.
     let _ = served.await;
-}
-
-/// The address that a socket is bound to, for those who asked for any port.
-pub fn address(socket: &TcpListener) -> Option<SocketAddr> {
-    socket.local_addr().ok()
 }

@@ -4,9 +4,13 @@ use super::serving::{self, Serving};
 use super::{CUT, DONE, FAILED};
 use crate::adapters::log::{Bridge, Log};
 use crate::config::Config;
+use crate::gateway::handover;
 use std::io::Write;
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Why a gateway leaves whose successor serves.
+const REPLACED: &str = "replaced";
 
 /// What the command was asked for.
 #[derive(Debug)]
@@ -52,8 +56,6 @@ pub fn run(options: &Options) -> u8 {
 }
 
 async fn serve(options: &Options, config: Config, log: Log) -> u8 {
-    let drain_timeout = config.server.drain_timeout;
-    let handover = config.server.handover.clone();
     let (sandbox, replace) = (options.sandbox, options.replace);
     // Before anything serves: a signal must never find its default action.
     let listening =
@@ -80,18 +82,17 @@ async fn serve(options: &Options, config: Config, log: Log) -> u8 {
         tokio::select! {
             why = signals.stop() => break why,
             _ = hangup.recv() => { state.reload("signal").await; }
-            Ok(_) = replaced.wait_for(|replaced| *replaced) => break "replaced",
+            Ok(_) = replaced.wait_for(|replaced| *replaced) => break REPLACED,
         }
     };
     log.event("leaving", &[("reason", why.into())]);
-    let drain_timeout = state.snapshot.load().config.server.drain_timeout.max(drain_timeout);
+    let drain_timeout = state.snapshot.load().config.server.drain_timeout;
     let cut = tokio::select! {
-        cut = serving.drain(drain_timeout) => cut,
+        cut = serving.drain(drain_timeout, why == REPLACED) => cut,
         _ = signals.stop() => usize::MAX,
     };
-    if why != "replaced" {
-        // A successor has put its own in the place.
-        let _ = std::fs::remove_file(handover);
+    if why != REPLACED {
+        handover::forget(&state.snapshot.load().config.server.handover);
     }
     let left = if cut == usize::MAX { "told twice".into() } else { cut.into() };
     log.event("left", &[("connections_cut", left)]);
@@ -139,6 +140,14 @@ fn invitation(serving: &Serving) -> String {
     let prefix = snapshot.config.routes.first().map_or("", |route| &route.prefix);
     let Some((_, address)) = address else { return String::new() };
     let admin = serving.admin;
+    let mut control = String::new();
+    for vendor in &snapshot.config.vendors {
+        if let Some(simulator) = serving.simulators.get(&*vendor.name) {
+            let url = simulator.control_url();
+            control
+                .push_str(&format!("The simulator of {} is told to fail at {url}\n", vendor.name));
+        }
+    }
     format!(
         "\nerpgate serves on http://{address}; the vendors behind it are simulated. Try:\n\n  \
          # a read\n  \
@@ -147,7 +156,7 @@ fn invitation(serving: &Serving) -> String {
          curl -si http://{address}/nowhere\n\n  \
          # the metrics page\n  \
          curl -s http://{admin}/metrics\n\n\
-         Ctrl-C stops it.\n\n"
+         {control}Ctrl-C stops it.\n\n"
     )
 }
 

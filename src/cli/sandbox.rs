@@ -3,6 +3,7 @@
 use super::{DONE, FAILED, SimulatedVendor};
 use crate::sandbox::{NetSuite, Options};
 use std::net::SocketAddr;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Calls at a time that a simulated account takes, as a NetSuite developer account does.
 const CONCURRENCY: usize = 5;
@@ -38,5 +39,9 @@ async fn simulate(listen: SocketAddr, vendors: &[SimulatedVendor]) -> std::io::R
         println!("netsuite: {} (control: {})", simulator.base_url(), simulator.control_url());
         running.push(simulator);
     }
-    tokio::signal::ctrl_c().await
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
 }

@@ -18,12 +18,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 /// How long a successor may take from getting the sockets to serving.
 const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(120);
 /// Calls at a time that a simulated account takes, as a NetSuite developer account does.
 const SIMULATED_CONCURRENCY: usize = 5;
+
+/// Name of the simulator for vendors that a reload brings: no vendor can have it.
+const FALLBACK: &str = "";
 
 /// A running gateway with everything around it. Dropping it ends it at once.
 pub struct Serving {
@@ -35,7 +38,18 @@ pub struct Serving {
     pub simulators: HashMap<String, NetSuite>,
     /// Turns true when a successor serves.
     pub replaced: watch::Receiver<bool>,
-    tasks: JoinSet<()>,
+    /// Holds copies of the sockets: it has to end before they are closed.
+    handover: AbortOnDrop,
+    serving_admin: AbortOnDrop,
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Reads the configuration for `run`.
@@ -50,15 +64,17 @@ pub fn read(path: &Path, sandbox: bool) -> Loaded {
 /// A simulator that can't listen.
 pub async fn simulate(config: &Config) -> Result<HashMap<String, NetSuite>, String> {
     let mut simulators = HashMap::new();
-    for vendor in &config.vendors {
+    let vendors = config.vendors.iter().map(|vendor| &*vendor.name);
+    // One for those that a reload brings.
+    for vendor in vendors.chain([FALLBACK]) {
         let options = crate::sandbox::Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             concurrency: SIMULATED_CONCURRENCY,
         };
         let simulator = NetSuite::start(options)
             .await
-            .map_err(|error| format!("simulator of {}: {error}", vendor.name))?;
-        simulators.insert(vendor.name.to_string(), simulator);
+            .map_err(|error| format!("simulator of {vendor}: {error}"))?;
+        simulators.insert(vendor.to_owned(), simulator);
     }
     Ok(simulators)
 }
@@ -76,12 +92,10 @@ pub async fn start(
 ) -> Result<Serving, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let simulators = if sandbox { simulate(&config).await? } else { HashMap::new() };
-    let urls = simulated_urls(&simulators)?;
+    let urls = if sandbox { Some(Arc::new(simulated_urls(&simulators)?)) } else { None };
     let loader = loader(path.to_owned(), urls.clone());
     let config = redirected(config, path, urls.as_ref());
     let (sockets, predecessor) = sockets(&config, replace, &log)?;
-    let admin_tls = config.admin.tls.as_ref();
-    let admin_tls = admin_tls.map(|tls| admin::serve::acceptor(tls, &provider)).transpose()?;
     let handover_path = config.server.handover.clone();
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let parts = Parts {
@@ -94,47 +108,58 @@ pub async fn start(
     };
     let gateway = life::start(parts)?;
     let (admin_socket, admin) = admin_socket(&sockets.admin)?;
-    let mut tasks = JoinSet::new();
-    let router = admin::router(gateway.state.clone());
-    tasks.spawn(admin::serve::serve(admin_socket, admin_tls, router));
+    let serving_admin = tokio::spawn(admin::serve::serve(admin_socket, gateway.state.clone()));
     let (tell, replaced) = watch::channel(false);
-    match handover::listen(&handover_path) {
+    let handover = match handover::listen(&handover_path) {
         Ok(waiting) => {
             let given = sockets.named()?;
-            tasks.spawn(wait_for_successor(waiting, given, tell, log.clone()));
+            tokio::spawn(wait_for_successor(waiting, given, tell, log.clone()))
         }
         // Serving matters more than being replaceable.
         Err(error) => {
             let why = format!("{}: {error}", handover_path.display());
             log.event("handover-unavailable", &[("reason", why.clone().into())]);
             gateway.state.troubles.store(Arc::new(vec![format!("no handover socket: {why}")]));
+            tokio::spawn(std::future::ready(()))
         }
-    }
+    };
     if let Some(predecessor) = predecessor {
-        predecessor.may_leave().map_err(|error| format!("the predecessor is gone: {error}"))?;
+        // One that is gone already has nothing left to leave.
+        let told = predecessor.may_leave();
+        let result = told.map_or_else(|error| error.to_string(), |()| "told to leave".to_owned());
+        log.event("predecessor", &[("result", result.into())]);
     }
-    Ok(Serving { gateway, admin, simulators, replaced, tasks })
+    Ok(Serving {
+        gateway,
+        admin,
+        simulators,
+        replaced,
+        handover: AbortOnDrop(handover),
+        serving_admin: AbortOnDrop(serving_admin),
+    })
 }
 
 impl Serving {
     /// Leaves, and returns how many connections were cut.
-    pub async fn drain(mut self, timeout: Duration) -> usize {
-        let cut = self.gateway.drain(timeout).await;
-        self.tasks.abort_all();
-        cut
+    ///
+    /// The admin listener says until the end that the gateway drains, unless a successor answers
+    /// on the same socket.
+    pub async fn drain(self, timeout: Duration, replaced: bool) -> usize {
+        drop(self.handover);
+        let _admin = (!replaced).then_some(self.serving_admin);
+        self.gateway.drain(timeout).await
     }
 }
 
 type Urls = Option<Arc<HashMap<String, BaseUrl>>>;
 
-fn simulated_urls(simulators: &HashMap<String, NetSuite>) -> Result<Urls, String> {
-    if simulators.is_empty() {
-        return Ok(None);
-    }
+fn simulated_urls(
+    simulators: &HashMap<String, NetSuite>,
+) -> Result<HashMap<String, BaseUrl>, String> {
     let urls = simulators
         .iter()
         .map(|(name, simulator)| Ok((name.clone(), BaseUrl::parse(&simulator.base_url())?)));
-    Ok(Some(Arc::new(urls.collect::<Result<_, String>>()?)))
+    urls.collect()
 }
 
 fn loader(path: PathBuf, urls: Urls) -> Loader {
@@ -149,7 +174,7 @@ fn loader(path: PathBuf, urls: Urls) -> Loader {
 /// simulator, one that was added since the start too, and state lives under `data/sandbox`.
 fn redirected(config: Config, path: &Path, urls: Option<&Arc<HashMap<String, BaseUrl>>>) -> Config {
     let Some(urls) = urls else { return config };
-    let of = |name: &str| urls.get(name).or_else(|| urls.values().next()).cloned();
+    let of = |name: &str| urls.get(name).or_else(|| urls.get(FALLBACK)).cloned();
     let mut config = config.with_vendor_urls(&of);
     let folder = path.parent().unwrap_or(Path::new("."));
     config.server.handover = folder.join("data/sandbox/handover.sock");

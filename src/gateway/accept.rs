@@ -1,13 +1,13 @@
 //! Accepts connections on one address, within its limits, and hands them to pingora's HTTP server.
 
-use super::connection::{Closing, Connection, TlsFacts};
+use super::connection::{Closing, Connection};
 use super::downstream::{Downstream, MalformedAnswer, Wire};
 use super::front::Front;
 use super::hooks::Hooks;
 use super::table::{self, Connections};
-use super::tls::ListenerTlsState;
 use crate::config::Listener;
 use crate::state::State;
+use crate::tls::{ListenerTlsState, TlsFacts};
 use arc_swap::ArcSwap;
 use pingora_core::apps::ServerApp;
 use pingora_proxy::HttpProxy;

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use crate::exchange::Arrival;
+use crate::stages::validation::declared_length;
 use crate::state::Snapshot;
 use http::{Version, header};
 use pingora_http::RequestHeader;
@@ -70,10 +71,7 @@ pub fn octets_of_request(head: usize, request: &RequestHeader) -> Option<u64> {
     if request.headers.contains_key(header::TRANSFER_ENCODING) {
         return None;
     }
-    let body = match request.headers.get(header::CONTENT_LENGTH) {
-        Some(length) => length.to_str().ok()?.parse::<u64>().ok()?,
-        None => 0,
-    };
+    let body = declared_length(&request.headers).unwrap_or(0);
     body.checked_add(head as u64)
 }
 

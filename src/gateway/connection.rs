@@ -2,7 +2,7 @@
 //! between requests.
 
 use crate::config::Listener;
-use rustls::pki_types::CertificateDer;
+use crate::tls::TlsFacts;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -26,18 +26,6 @@ pub struct Connection {
     close: Notify,
 }
 
-/// What a TLS handshake told.
-pub struct TlsFacts {
-    /// The name that the client asked for.
-    pub server_name: Option<String>,
-    /// The names that the certificate shown holds for.
-    pub certificate_names: Arc<[String]>,
-    /// Whether HTTP/2 was agreed on.
-    pub http2: bool,
-    /// The client's own certificate and its chain.
-    pub client_certificates: Vec<CertificateDer<'static>>,
-}
-
 /// What a connection is doing, as far as deadlines go.
 struct Activity {
     /// Set once the first bytes are those of HTTP/2: heads are then streams' own affair.
@@ -48,6 +36,8 @@ struct Activity {
     in_head: AtomicBool,
     /// Milliseconds of the process's clock when it last changed to what it does now.
     since: AtomicU64,
+    /// The same for the last part of an answer's body; 0 while none has to move.
+    body_moved: AtomicU64,
     /// Whether the request line under way needs repair.
     repaired: AtomicBool,
     /// Octets that came in, and those that requests are known to have used up: where the two
@@ -134,6 +124,7 @@ impl Connection {
                 requests: AtomicU32::new(0),
                 in_head: AtomicBool::new(false),
                 since: AtomicU64::new(now),
+                body_moved: AtomicU64::new(0),
                 repaired: AtomicBool::new(false),
                 received: AtomicU64::new(0),
                 consumed: AtomicU64::new(0),
@@ -201,8 +192,19 @@ impl Connection {
         self.activity.repaired.swap(false, Ordering::Relaxed)
     }
 
+    /// A part of an answer's body has moved, or has to from now on.
+    pub fn body_moves(&self, now: u64) {
+        self.activity.body_moved.store(now.max(1), Ordering::Relaxed);
+    }
+
+    /// No body has to move any more.
+    pub fn body_rests(&self) {
+        self.activity.body_moved.store(0, Ordering::Relaxed);
+    }
+
     /// A request has ended.
     pub fn request_ended(&self, now: u64) {
+        self.body_rests();
         self.activity.since.store(now, Ordering::Release);
         self.activity.requests.fetch_sub(1, Ordering::AcqRel);
     }
@@ -230,7 +232,10 @@ impl Connection {
     /// The deadline that has passed, if one has.
     pub fn overdue(&self, now: u64) -> Option<Closing> {
         if self.has_request() {
-            return None;
+            let moved = self.activity.body_moved.load(Ordering::Relaxed);
+            let still = Duration::from_millis(now.saturating_sub(moved));
+            let stalled = moved != 0 && still >= self.listener.body_timeout;
+            return stalled.then_some(Closing::SlowBody);
         }
         let (limit, closing) = match self.is_in_head() {
             true => (self.listener.header_timeout, Closing::SlowHead),

@@ -9,7 +9,6 @@ use crate::refusal::Refusal;
 use crate::settlement::{self, Ending};
 use crate::stages::outcome::Failure;
 use crate::state::{Snapshot, State};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,8 +32,6 @@ pub struct Ctx {
     pub exchange: Option<Exchange>,
     /// A refusal that a later phase answers with.
     pub pending: Option<Refusal>,
-    /// The address of the current try.
-    pub address: Option<SocketAddr>,
     /// What the client was answered.
     pub status: u16,
     /// Body bytes that went out.
@@ -56,7 +53,6 @@ impl Ctx {
             repaired,
             exchange: None,
             pending: None,
-            address: None,
             status: 0,
             bytes_out: 0,
             complete: false,
@@ -69,10 +65,18 @@ impl Ctx {
         self.incoming.as_ref().map(|incoming| &incoming.connection)
     }
 
-    /// A part of a body has moved, or has to from now on.
+    /// A part of the answer has moved, or has to from now on.
     pub fn moves(&self) {
         if let Some(incoming) = &self.incoming {
-            incoming.moves();
+            incoming.moves(self.state.clock.milliseconds());
+        }
+    }
+
+    /// A part of the request's body has moved, or has to from now on. Over HTTP/1 pingora looks
+    /// after that itself, and a stalled one is answered.
+    pub fn upload_moves(&self) {
+        if self.incoming.as_ref().is_some_and(|incoming| incoming.connection.is_http2()) {
+            self.moves();
         }
     }
 
@@ -92,14 +96,21 @@ impl Ctx {
             let (status, bytes_out) = (self.status, self.bytes_out);
             let ending = Ending { status, bytes_out, complete: self.complete };
             settlement::settle(&self.state, exchange, ending, Instant::now());
+            if self.complete && exchange.refusal.is_none() {
+                self.count_attempt("answered");
+            }
         }
     }
 
-    /// Counts a try that failed.
+    /// Counts an attempt that failed.
     pub fn attempt_failed(&self, failure: &Failure) {
-        let vendor = self.exchange.as_ref().and_then(Exchange::vendor_config);
-        if let Some(vendor) = vendor {
-            let labels = [&*vendor.name, failures::label(failure)];
+        self.count_attempt(failures::label(failure));
+    }
+
+    fn count_attempt(&self, result: &str) {
+        let asked = self.exchange.as_ref().filter(|exchange| exchange.vendor.attempts > 0);
+        if let Some(vendor) = asked.and_then(Exchange::vendor_config) {
+            let labels = [&*vendor.name, result];
             self.state.metrics.vendor_attempts.with_label_values(&labels).inc();
         }
     }

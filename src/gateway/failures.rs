@@ -26,7 +26,7 @@ fn distrusts_certificate(error: &Error) -> bool {
     *error.root_etype() == ErrorType::TLSHandshakeFailure && words()
 }
 
-/// The short name of a failed try, a metric label.
+/// The short name of a failed attempt, a metric label.
 pub fn label(failure: &Failure) -> &'static str {
     match failure {
         Failure::NoConnection(_) => "connect-failed",

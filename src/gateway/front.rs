@@ -6,7 +6,7 @@ use super::hooks::Hooks;
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v2::server::H2Options;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use std::sync::Arc;
@@ -23,19 +23,24 @@ tokio::task_local! {
 pub struct Incoming {
     /// The connection.
     pub connection: Arc<Connection>,
-    /// Counts the parts of its body, both ways; 0 while nothing has to move.
+    /// Over HTTP/2: counts the parts of its bodies; 0 while nothing has to move.
     progress: AtomicU64,
 }
 
 impl Incoming {
-    /// A part of a body has moved, or has to from now on.
-    pub fn moves(&self) {
-        self.progress.fetch_add(1, Ordering::Relaxed);
+    /// A part of a body has moved, or has to from now on. HTTP/1 has one request at a time: its
+    /// connection knows when it last moved, and the sweep looks after it.
+    pub fn moves(&self, now: u64) {
+        match self.connection.is_http2() {
+            true => drop(self.progress.fetch_add(1, Ordering::Relaxed)),
+            false => self.connection.body_moves(now),
+        }
     }
 
     /// Nothing has to move any more.
     pub fn rests(&self) {
         self.progress.store(0, Ordering::Relaxed);
+        self.connection.body_rests();
     }
 }
 
@@ -92,7 +97,11 @@ impl HttpServerApp for Front {
     }
 
     fn h2_options(&self) -> Option<H2Options> {
-        self.proxy.h2_options.clone()
+        // A head that is over our limit has to reach the room that says so.
+        let bytes = self.connection.listener.header_bytes_max.saturating_mul(2);
+        let mut options = default_h2_options();
+        options.max_header_list_size(u32::try_from(bytes).unwrap_or(u32::MAX).max(64 << 10));
+        Some(options)
     }
 }
 

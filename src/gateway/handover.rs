@@ -49,6 +49,16 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Removes the socket of a gateway that leaves without a successor.
+pub fn forget(path: &Path) {
+    let is_socket =
+        std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket {
+        // A next gateway removes what is left here.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 /// Gives a successor the sockets and waits for its word. Returns whether it serves.
 ///
 /// # Errors

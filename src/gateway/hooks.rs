@@ -11,13 +11,13 @@ use crate::pipeline::{self, Decision};
 use crate::refusal::{Refusal, Unreachable};
 use crate::stages::correlation::CORRELATION_ID;
 use crate::stages::forwarding::answer::PROXY_STATUS;
-use crate::stages::outcome::{self, ClientFailure, Failure};
+use crate::stages::outcome::{self, Failure};
 use crate::stages::validation::{Head, Tls};
 use crate::state::State;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Version, header};
+use http::{Method, Version, header};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -97,7 +97,7 @@ impl ProxyHttp for Hooks {
                     session.as_downstream_mut().write_continue_response().await?;
                 }
                 if !session.as_downstream_mut().is_body_done() {
-                    ctx.moves();
+                    ctx.upload_moves();
                 }
                 Ok(false)
             }
@@ -123,21 +123,20 @@ impl ProxyHttp for Hooks {
             ctx.pending = Some(Refusal::DeadlineExceeded);
             return Err(refused());
         }
-        if live.peers.candidate(&vendor.name, taken.reads, attempt).is_none()
-            && let Some(target) = live.peers.target(&vendor.name)
-        {
+        let peers = &live.peers;
+        let mut candidate = peers.candidate(&vendor.name, taken.reads, attempt);
+        if let (None, Some(target)) = (&candidate, peers.target(&vendor.name)) {
             let patience = vendor.timeouts.connect.min(left);
             // Unresolved when the time is up: the next lines say so.
             let _ = tokio::time::timeout(patience, target.first_lookup()).await;
+            candidate = peers.candidate(&vendor.name, taken.reads, attempt);
         }
-        let Some(candidate) = live.peers.candidate(&vendor.name, taken.reads, attempt) else {
+        let Some(mut peer) = candidate else {
             let failure = Failure::NoConnection(Unreachable::NameUnresolved);
             ctx.attempt_failed(&failure);
             ctx.pending = Some(Refusal::VendorUnreachable(Unreachable::NameUnresolved));
             return Err(refused());
         };
-        ctx.address = Some(candidate.address);
-        let mut peer = candidate.peer;
         let connect = vendor.timeouts.connect.min(left);
         peer.options.connection_timeout = Some(connect);
         peer.options.total_connection_timeout = Some(connect);
@@ -150,7 +149,7 @@ impl ProxyHttp for Hooks {
     fn fail_to_connect(
         &self,
         _: &mut Session,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         ctx: &mut Ctx,
         mut error: Box<Error>,
     ) -> Box<Error> {
@@ -159,12 +158,12 @@ impl ProxyHttp for Hooks {
         let Some(exchange) = &ctx.exchange else { return error };
         let vendor = exchange.vendor_config().map(|vendor| vendor.name.clone());
         let target = vendor.and_then(|vendor| ctx.live.peers.target(&vendor));
-        if let (Some(target), Some(address)) = (target, ctx.address) {
+        if let (Some(target), Some(address)) = (target, peer._address.as_inet()) {
             let addresses = u32::try_from(target.count()).unwrap_or(u32::MAX);
             // Nothing was sent: the name's next address may be tried whatever the method.
             let retry = exchange.vendor.attempts < addresses.min(CONNECTS_MAX);
             error.set_retry(retry);
-            target.failed(address);
+            target.failed(*address);
         }
         error
     }
@@ -188,7 +187,7 @@ impl ProxyHttp for Hooks {
         let untouched = session.as_downstream().response_written().is_none();
         let whole = !session.as_downstream().retry_buffer_truncated();
         let stale = client_reused && matches!(failure, Failure::Ended);
-        error.set_retry(reads && untouched && whole && stale && ctx.pending.is_none());
+        error.set_retry(reads && untouched && whole && stale);
         error
     }
 
@@ -224,7 +223,7 @@ impl ProxyHttp for Hooks {
         if end_of_stream {
             ctx.rests()
         } else {
-            ctx.moves()
+            ctx.upload_moves()
         }
         let Some(exchange) = &mut ctx.exchange else { return Ok(()) };
         let length = body.as_ref().map_or(0, Bytes::len);
@@ -261,10 +260,6 @@ impl ProxyHttp for Hooks {
                 return Err(refused());
             }
         };
-        if let Some(vendor) = exchange.vendor_config() {
-            let labels = [&*vendor.name, "answered"];
-            self.state.metrics.vendor_attempts.with_label_values(&labels).inc();
-        }
         apply_to_response(response, edits)?;
         if exchange.snapshot.config.server.server_timing {
             append_server_timing(response, exchange)?;
@@ -320,8 +315,9 @@ impl ProxyHttp for Hooks {
             let attempt = exchange.attempt(Instant::now());
             let written = session.as_downstream().response_written();
             let begun = written.is_some_and(|head| !head.status.is_informational());
-            let gone = failure == Failure::Client(ClientFailure::Gone);
-            if let Some(refusal) = outcome::judge(failure, attempt).filter(|_| !begun && !gone) {
+            if let Some(refusal) = outcome::judge(failure, attempt).filter(|_| !begun) {
+                // pingora closes after an error: the client is told so.
+                session.set_keepalive(None);
                 // The client may leave while it is told: then there is nobody to answer.
                 let _ = self.refuse(session, ctx, refusal).await;
                 session.as_downstream_mut().shutdown().await;
@@ -364,7 +360,10 @@ impl Hooks {
         let Some(exchange) = &mut ctx.exchange else { return Ok(()) };
         let reply = replies::of(&refusal, exchange, self.state.clock.date());
         ctx.status = reply.status;
-        ctx.bytes_out = reply.body.len() as u64;
+        ctx.bytes_out = match session.req_header().method == Method::HEAD {
+            true => 0,
+            false => reply.body.len() as u64,
+        };
         exchange.refusal = Some(refusal);
         match ctx.connection().cloned() {
             Some(connection) => replies::send(session, &connection, reply).await,

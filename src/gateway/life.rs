@@ -8,18 +8,17 @@ use super::hooks::Hooks;
 use super::peers::Peers;
 use super::reload::{Loader, Reloader};
 use super::table::Connections;
-use super::tls::ListenerTlsState;
 use super::{replies, watch};
 use crate::adapters::entropy;
 use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
 use crate::adapters::resolver::Resolver;
-use crate::config::{Config, Listener};
+use crate::config::Config;
 use crate::refusal::{Executed, Refusal};
 use crate::state::{Phase, State};
+use crate::tls::{self, ListenerTlsState};
 use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerOptions;
-use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use rustls::crypto::CryptoProvider;
@@ -35,8 +34,8 @@ use tokio::time::Instant;
 const LAME_DUCK: Duration = Duration::from_secs(1);
 /// How often the end of a drain is looked for.
 const LOOK: Duration = Duration::from_millis(20);
-/// Tries of one request at pingora's level; ours decide whether there is a next one.
-const TRIES_MAX: usize = 8;
+/// Attempts of one request at pingora's level; ours decide whether there is a next one.
+const ATTEMPTS_MAX: usize = 8;
 /// Unused connections to vendors that each worker's share of the pool may keep.
 const POOL_SIZE: usize = 1024;
 
@@ -75,12 +74,15 @@ pub struct Parts {
 /// What keeps a listener from serving, in words.
 pub fn start(parts: Parts) -> Result<Gateway, String> {
     let listeners = parts.config.listeners.clone();
-    let (state, asked) = State::new(parts.config, parts.metrics, parts.log);
+    let admin_tls = parts.config.admin.tls.as_ref();
+    let admin_tls = admin_tls.map(|tls| ListenerTlsState::new(tls, &parts.provider, tls::HTTP_1));
+    let admin_tls = admin_tls.transpose().map_err(|error| format!("admin listener: {error}"))?;
+    let (state, asked) = State::new(parts.config, admin_tls, parts.metrics, parts.log);
     let resolver = Arc::new(Resolver::default());
     let snapshot = state.snapshot.load_full();
     let peers = Peers::new(&snapshot.config, &resolver);
     let live = Arc::new(ArcSwap::from_pointee(Live { snapshot: snapshot.clone(), peers }));
-    let proxy = proxy(&state, &live, &listeners);
+    let proxy = proxy(&state, &live);
     let connections = Arc::new(Connections::default());
     let (stop_accepting, stop) = signal::channel(false);
     let (leaving, told_to_leave) = signal::channel(false);
@@ -93,7 +95,8 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
         socket.set_nonblocking(true).map_err(say)?;
         let socket = tokio::net::TcpListener::from_std(socket).map_err(say)?;
         addresses.push((listener.name.clone(), socket.local_addr().map_err(say)?));
-        let tls = listener.tls.as_ref().map(|tls| ListenerTlsState::new(tls, &parts.provider));
+        let tls = listener.tls.as_ref();
+        let tls = tls.map(|tls| ListenerTlsState::new(tls, &parts.provider, tls::HTTP));
         let door = Arc::new(Door {
             tls: tls.transpose().map_err(|error| format!("listener {}: {error}", listener.name))?,
             listener: ArcSwap::new(listener),
@@ -136,14 +139,10 @@ impl Gateway {
     }
 }
 
-fn proxy(
-    state: &Arc<State>,
-    live: &Arc<ArcSwap<Live>>,
-    listeners: &[Arc<Listener>],
-) -> Arc<HttpProxy<Hooks>> {
+fn proxy(state: &Arc<State>, live: &Arc<ArcSwap<Live>>) -> Arc<HttpProxy<Hooks>> {
     let conf = ServerConf {
         threads: std::thread::available_parallelism().map_or(1, usize::from),
-        max_retries: TRIES_MAX,
+        max_retries: ATTEMPTS_MAX,
         upstream_keepalive_pool_size: POOL_SIZE,
         ..ServerConf::default()
     };
@@ -153,12 +152,6 @@ fn proxy(
     let mut options = HttpServerOptions::default();
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
-    // A head that is over our limit has to reach the room that says so.
-    let largest = listeners.iter().map(|listener| listener.header_bytes_max).max().unwrap_or(0);
-    let list_size = u32::try_from(largest.saturating_mul(2)).unwrap_or(u32::MAX).max(64 << 10);
-    let mut h2 = default_h2_options();
-    h2.max_header_list_size(list_size);
-    proxy.h2_options = Some(h2);
     Arc::new(proxy)
 }
 

@@ -18,5 +18,4 @@ pub mod replies;
 pub mod request_line;
 pub mod sockets;
 pub mod table;
-pub mod tls;
 pub mod watch;

@@ -30,14 +30,6 @@ struct VendorPeers {
     write: HttpPeer,
 }
 
-/// One connection to be made: the peer, and its name's other addresses.
-pub struct Candidate {
-    /// What pingora connects to.
-    pub peer: Box<HttpPeer>,
-    /// The address in it.
-    pub address: SocketAddr,
-}
-
 impl Peers {
     /// Makes the templates. Has to be called inside the runtime: names begin to be resolved.
     pub fn new(config: &Config, resolver: &Resolver) -> Peers {
@@ -55,8 +47,8 @@ impl Peers {
         self.of.get(vendor).map(|peers| &peers.target)
     }
 
-    /// The peer for try number `attempt` (from 0); `None` while the name has no address.
-    pub fn candidate(&self, vendor: &str, reads: bool, attempt: usize) -> Option<Candidate> {
+    /// The peer for attempt number `attempt` (from 0); `None` while the name has no address.
+    pub fn candidate(&self, vendor: &str, reads: bool, attempt: usize) -> Option<Box<HttpPeer>> {
         let peers = self.of.get(vendor)?;
         let address = peers.target.address(attempt)?;
         let mut peer = Box::new(if reads { peers.read.clone() } else { peers.write.clone() });
@@ -65,7 +57,7 @@ impl Peers {
             // pingora keeps it all the same for a moment: a key of its own is never found again.
             peer.group_key = self.never_again.fetch_add(1, Ordering::Relaxed);
         }
-        Some(Candidate { peer, address })
+        Some(peer)
     }
 }
 

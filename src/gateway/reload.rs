@@ -4,12 +4,12 @@ use super::accept::Door;
 use super::connection::Closing;
 use super::context::Live;
 use super::peers::Peers;
-use super::tls::Prepared;
 use crate::adapters::resolver::Resolver;
 use crate::config::problem::Severity;
 use crate::config::resolve::{Loaded, needs_restart};
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, ListenerTls};
 use crate::state::{ReloadOutcome, ReloadRequest, Snapshot, State};
+use crate::tls::{ListenerTlsState, Prepared};
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
 use std::sync::Arc;
@@ -32,6 +32,12 @@ pub struct Reloader {
     pub loader: Loader,
     /// Cryptography.
     pub provider: Arc<CryptoProvider>,
+}
+
+/// Other certificates, ready to be taken up; `None` where they are the same.
+struct PreparedTls {
+    listeners: Vec<Option<Prepared>>,
+    admin: Option<Prepared>,
 }
 
 impl Reloader {
@@ -69,17 +75,21 @@ impl Reloader {
     }
 
     /// Whatever can fail comes first.
-    fn prepare(&self, config: &Config) -> Result<Vec<Option<Prepared>>, String> {
-        let each = self.doors.iter().zip(&config.listeners).map(|(door, listener)| {
-            match (&door.tls, &listener.tls) {
-                (Some(state), Some(tls)) => state.prepare(tls, &self.provider),
-                _ => Ok(None),
-            }
-        });
-        each.collect()
+    fn prepare(&self, config: &Config) -> Result<PreparedTls, String> {
+        let one = |state: &Option<ListenerTlsState>, tls: &Option<ListenerTls>| match (state, tls) {
+            (Some(state), Some(tls)) => state.prepare(tls, &self.provider),
+            _ => Ok(None),
+        };
+        let doors = self.doors.iter().zip(&config.listeners);
+        Ok(PreparedTls {
+            listeners: doors
+                .map(|(door, new)| one(&door.tls, &new.tls))
+                .collect::<Result<_, _>>()?,
+            admin: one(&self.state.admin_tls, &config.admin.tls)?,
+        })
     }
 
-    fn take_up(&self, config: Config, prepared: Vec<Option<Prepared>>) -> u64 {
+    fn take_up(&self, config: Config, prepared: PreparedTls) -> u64 {
         let generation = self.live.load().snapshot.generation + 1;
         let listeners: Vec<Arc<Listener>> = config.listeners.clone();
         let peers = Peers::new(&config, &self.resolver);
@@ -87,12 +97,16 @@ impl Reloader {
         self.live.store(Arc::new(Live { snapshot: snapshot.clone(), peers }));
         self.state.snapshot.store(snapshot);
         self.state.metrics.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
-        for ((door, listener), prepared) in self.doors.iter().zip(listeners).zip(prepared) {
+        for ((door, listener), prepared) in self.doors.iter().zip(listeners).zip(prepared.listeners)
+        {
             door.listener.store(listener);
             if let (Some(tls), Some(prepared)) = (&door.tls, prepared) {
                 tls.commit(prepared);
                 self.retire_strangers(door);
             }
+        }
+        if let (Some(tls), Some(prepared)) = (&self.state.admin_tls, prepared.admin) {
+            tls.commit(prepared);
         }
         generation
     }

@@ -7,6 +7,7 @@ use crate::refusal::{Executed, Refusal};
 use crate::stages::correlation::CORRELATION_ID;
 use crate::stages::forwarding::answer::PROXY_STATUS;
 use crate::stages::outcome;
+use crate::stages::validation::declared_length;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
 use pingora_core::Result;
@@ -31,8 +32,7 @@ pub struct Reply {
 /// Makes the answer for a refusal in this exchange.
 pub fn of(refusal: &Refusal, exchange: &Exchange, date: HeaderValue) -> Reply {
     let side = &exchange.vendor;
-    let asked = side.attempts > 0 || refusal.about_the_answer();
-    let vendor = exchange.vendor_config().filter(|_| asked).map(|vendor| VendorFacts {
+    let vendor = exchange.vendor_config().filter(|_| side.attempts > 0).map(|vendor| VendorFacts {
         name: &vendor.name,
         status: side.status,
         request_id: side.request_id.as_deref(),
@@ -102,11 +102,7 @@ pub async fn send(session: &mut Session, connection: &Connection, reply: Reply) 
 
 async fn drain_small_body(session: &mut Session) {
     let expects = session.req_header().headers.contains_key(header::EXPECT);
-    let length = session
-        .req_header()
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length = declared_length(&session.req_header().headers);
     let small = length.is_some_and(|length| length <= DRAIN_BYTES_MAX);
     // A client that waits for 100 Continue sends no body after a refusal (RFC 9110 §10.1.1).
     if small && !expects && session.as_downstream_mut().drain_request_body().await.is_err() {

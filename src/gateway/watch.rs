@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -18,7 +19,13 @@ const LOOK: Duration = Duration::from_secs(2);
 pub async fn watch(state: Arc<State>) {
     let changed = Arc::new(Notify::new());
     let for_events = changed.clone();
-    let mut watcher = notify::recommended_watcher(move |_| for_events.notify_one()).ok();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Reading is reported too: what we look at ourselves must not make us look again.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            for_events.notify_one();
+        }
+    })
+    .ok();
     let mut watched = BTreeSet::new();
     let mut seen = fingerprint(&state).await;
     loop {
@@ -68,6 +75,7 @@ fn follow(
 
 /// Tells whether what the files hold has changed.
 async fn fingerprint(state: &State) -> u64 {
+    state.looks.fetch_add(1, Ordering::Relaxed);
     let watched = state.watched.load_full();
     let read = tokio::task::spawn_blocking(move || {
         let mut hasher = DefaultHasher::new();

@@ -62,11 +62,6 @@ pub fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
-/// Whether the method is idempotent by definition (RFC 9110 §9.2.2).
-pub fn is_idempotent(method: &str) -> bool {
-    is_safe(method) || matches!(method, "PUT" | "DELETE")
-}
-
 /// A set of the methods that erpgate can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MethodSet(u8);
@@ -131,7 +126,5 @@ mod tests {
     #[test]
     fn semantics_of_methods() {
         assert!(is_safe("HEAD") && !is_safe("PUT"));
-        assert!(is_idempotent("PUT") && is_idempotent("DELETE"));
-        assert!(!is_idempotent("POST") && !is_idempotent("PATCH"));
     }
 }

@@ -4,7 +4,6 @@
 /// A compiled pattern over the segments of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
-    text: String,
     segments: Vec<Segment>,
 }
 
@@ -28,12 +27,7 @@ impl PathPattern {
         };
         let segments =
             rest.split('/').map(|s| Segment::parse(text, s)).collect::<Result<_, _>>()?;
-        Ok(PathPattern { text: text.to_owned(), segments })
-    }
-
-    /// The pattern as it was typed.
-    pub fn as_str(&self) -> &str {
-        &self.text
+        Ok(PathPattern { segments })
     }
 
     /// Whether the path matches; it begins with `/`.

@@ -295,17 +295,6 @@ impl Refusal {
             _ => false,
         }
     }
-
-    /// Whether it could only arise after the vendor was asked.
-    pub fn about_the_answer(&self) -> bool {
-        matches!(
-            self,
-            Refusal::VendorResponseInvalid(_)
-                | Refusal::VendorRedirectRefused
-                | Refusal::VendorCredentialRejected
-                | Refusal::VendorTimeout
-        )
-    }
 }
 
 impl Unreachable {

@@ -22,7 +22,10 @@ const LADDER: &[Rung] = &[
     Rung { modules: &["refusal"], sees: Sees::Below },
     Rung { modules: &["stages", "profile"], sees: Sees::BelowAndBeside },
     Rung { modules: &["config", "adapters"], sees: Sees::Below },
-    Rung { modules: &["state", "exchange", "pipeline", "settlement"], sees: Sees::BelowAndBeside },
+    Rung {
+        modules: &["state", "tls", "exchange", "pipeline", "settlement"],
+        sees: Sees::BelowAndBeside,
+    },
     Rung { modules: &["gateway", "admin"], sees: Sees::Below },
     Rung { modules: &["sandbox"], sees: Sees::Only(&["model"]) },
     Rung { modules: &["cli", "main", "lib"], sees: Sees::BelowAndBeside },

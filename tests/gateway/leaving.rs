@@ -22,8 +22,9 @@ async fn get(address: SocketAddr, path: &str) -> Option<u16> {
     Some(raw.answer_or_end().await?.status)
 }
 
-/// Clients that send one request after another, each counted; a cut or a wrong answer panics. A
-/// connection that ends between two requests is opened anew, as clients do.
+/// Clients that send one request after another, each counted; a wrong or a cut answer panics. A
+/// connection that ends without any answer is opened anew: whether its request was read, the
+/// vendor's count tells at the end.
 struct Load {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicU64>,
@@ -60,7 +61,6 @@ async fn one_client(address: SocketAddr, stop: Arc<AtomicBool>, served: Arc<Atom
         // Nobody listens any more: the end of a drain.
         let Ok(tcp) = tokio::net::TcpStream::connect(address).await else { return };
         let mut raw = Raw::over(tcp);
-        let mut on_this_connection = 0;
         while !stop.load(Ordering::Relaxed) {
             let request = "POST /v/a HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\n{}";
             let sent = raw.try_send(request).await;
@@ -72,17 +72,13 @@ async fn one_client(address: SocketAddr, stop: Arc<AtomicBool>, served: Arc<Atom
                 Some(answer) => {
                     assert_eq!((answer.status, answer.complete), (200, true), "{answer:?}");
                     served.fetch_add(1, Ordering::Relaxed);
-                    on_this_connection += 1;
                     if answer.field("connection").as_deref() == Some("close") {
                         break;
                     }
                 }
                 // The connection ended before the request was read; a fresh one was reset in
                 // the queue of the system. Neither is an answer that the vendor did not give.
-                None => {
-                    let _ = on_this_connection;
-                    break;
-                }
+                None => break,
             }
         }
     }
@@ -198,6 +194,27 @@ async fn a_replacement_under_load_fails_no_request() {
     }
     let answered = load.ends_well().await;
     assert_eq!(vendor.seen().len() as u64, answered, "each request that was read was answered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_draining_gateway_takes_no_further_connection() {
+    let (vendor, gate) = gated_vendor().await;
+    let folder = folder(vendor.address, "drain_timeout = \"20s\"");
+    let mut process = Process::run(&folder, &[]);
+    let address = process.address(LISTENER).await;
+    let mut busy = Raw::connect(address).await;
+    busy.send("GET /v/a HTTP/1.1\r\nHost: gw\r\n\r\n").await;
+    wait_for("the vendor to be asked", async || vendor.seen().pop()).await;
+    process.signal("TERM");
+    // Refused by the system, not accepted by a socket that nobody serves.
+    wait_for("the end of the listener", async || {
+        tokio::net::TcpStream::connect(address).await.is_err().then_some(())
+    })
+    .await;
+    gate.add_permits(1);
+    assert_eq!(busy.answer().await.status, 200);
+    assert_eq!(process.exit_status().await, 0);
+    assert!(!folder.path().join("data/handover.sock").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

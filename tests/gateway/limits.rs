@@ -1,7 +1,7 @@
 //! Deadlines between requests, and how many connections there may be.
 
 use crate::support::under_test::{HEAD, to_vendor};
-use crate::support::{Raw, UnderTest, Vendor, wait_for};
+use crate::support::{Raw, Reply, UnderTest, Vendor, wait_for};
 
 async fn with_listener_lines(lines: &str) -> (UnderTest, Vendor) {
     let vendor = Vendor::fine().await;
@@ -82,6 +82,17 @@ async fn there_are_no_more_connections_than_allowed() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_stalls_half_way_is_cut_and_counted() {
+    let stalled = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n".to_vec();
+    let vendor = Vendor::answering(move |_| Reply::Octets(stalled.clone())).await;
+    let head = HEAD.replacen("[admin]", "body_timeout = \"300ms\"\n[admin]", 1);
+    let gateway = UnderTest::start(&format!("{head}{}", to_vendor(vendor.address, "", ""))).await;
+    let answer = gateway.get("/v/a").await;
+    assert_eq!((answer.status, answer.complete), (200, false));
+    closed(&gateway, "body-timeout").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,6 +46,21 @@ async fn a_changed_file_is_taken_up_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reading_the_files_is_no_change_of_them() {
+    let vendor = Vendor::fine().await;
+    let gateway = UnderTest::start(&config(&vendor, "/v")).await;
+    gateway.folder.write("gateway.toml", &config(&vendor, "/new"));
+    gateway.log.line(&[("action", "reload".into()), ("asked_by", "file".into())]).await;
+    // A watcher that woke itself would have looked some thousand times since.
+    let looks = async || gateway.serving.gateway.state.looks.load(Ordering::Relaxed);
+    let before = looks().await;
+    for _ in 0..200 {
+        gateway.get("/new/a").await;
+    }
+    assert!(looks().await - before <= 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_admin_listener_reloads_and_reports() {
     let vendor = Vendor::fine().await;
     let gateway = UnderTest::start(&config(&vendor, "/v")).await;

@@ -4,6 +4,7 @@ use crate::support::tls_vendor::TlsVendor;
 use crate::support::under_test::{HEAD, to_vendor};
 use crate::support::{Folder, Reply, UnderTest, Vendor};
 use crate::tls::Authority;
+use erpgate::state::ReloadOutcome;
 use rcgen::ExtendedKeyUsagePurpose;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -107,6 +108,17 @@ async fn a_vendor_is_verified_by_its_own_authority_and_name() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_made_under_other_authorities_are_not_used_again() {
+    let vendor = TlsVendor::start(&["localhost"], None, false).await;
+    let gateway = UnderTest::start_in(folder(&vendor, "tls = { ca = \"ca.pem\" }")).await;
+    assert_eq!(gateway.get("/v/a").await.status, 200);
+    gateway.folder.write("ca.pem", &Authority::new("another").pem);
+    let outcome = gateway.serving.gateway.state.reload("admin").await;
+    assert!(matches!(outcome, ReloadOutcome::Accepted { .. }), "{outcome:?}");
+    assert_eq!(gateway.get("/v/a").await.slug(), "vendor-unreachable");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,8 @@ use crate::config::raw::secret::{RawSecret, RawText};
 use crate::config::raw::table::Section;
 use crate::config::raw::vendor::{RawCredential, RawCredentialKind as Kind};
 use crate::model::secret::{Secret, SecretSource};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::ops::Range;
 
 /// Fields that are ours to write, or that frame the message: a credential in one of them would
@@ -102,7 +104,7 @@ impl Context<'_> {
         }
         let pair = [username.expose(), b":", password.expose()].concat();
         let sources = user_source.into_iter().chain([source]).collect();
-        let value = Secret::new(base64(&pair).as_bytes());
+        let value = Secret::new(STANDARD.encode(&pair).as_bytes());
         self.field("authorization", b"Basic ", &value, sources, at)
     }
 
@@ -169,44 +171,5 @@ impl Context<'_> {
             let help = "remove it, or write another `kind`";
             self.notes.problem("credential-mixed", &span, message, help);
         }
-    }
-}
-
-/// Base64 with padding (RFC 4648 §4).
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for group in bytes.chunks(3) {
-        let at = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for place in 0..4u32 {
-            let sextet = (bits >> (18 - 6 * place)) & 63;
-            let letter = ALPHABET.get(sextet as usize).copied().unwrap_or(b'=');
-            let filled = place as usize <= group.len();
-            out.push(if filled { char::from(letter) } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_of_rfc_4648() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-            ("Aladdin:open sesame", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
     }
 }

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 /// Query parameters whose values are never logged, whatever `redact_query` says: the names
 /// under which OAuth, signed URLs and the vendors we know send what nobody may read.
-const ALWAYS_REDACTED: [&str; 18] = [
+const ALWAYS_REDACTED: [&str; 19] = [
     "access_token",
     "api-key",
     "api_key",
@@ -24,6 +24,7 @@ const ALWAYS_REDACTED: [&str; 18] = [
     "code",
     "id_token",
     "key",
+    "oauth_signature",
     "password",
     "refresh_token",
     "secret",

@@ -7,6 +7,9 @@ use super::Head;
 use crate::refusal::Refusal;
 use http::header;
 
+/// Options of `Connection` at which the layer below gives up.
+const OPTIONS_MAX: usize = 10;
+
 /// Checks how the message is framed.
 ///
 /// # Errors
@@ -18,7 +21,27 @@ pub fn check(head: &Head<'_>) -> Result<(), Refusal> {
     if let Some(raw) = head.raw {
         check_lines(raw)?;
     }
+    check_connection(head)?;
     check_lengths(head)
+}
+
+/// `Connection` names what is the connection's alone (RFC 9110 §7.6.1): not what the gateway
+/// itself decides by, and not everything there is.
+fn check_connection(head: &Head<'_>) -> Result<(), Refusal> {
+    let options = head.headers.get_all(header::CONNECTION).iter();
+    let mut named = 0;
+    for option in options.flat_map(|value| value.as_bytes().split(|octet| *octet == b',')) {
+        let option = option.trim_ascii();
+        let protected = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+        let is = |name: &&str| option.eq_ignore_ascii_case(name.as_bytes());
+        let legal =
+            |octet: &u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet);
+        named += usize::from(!option.is_empty());
+        if named >= OPTIONS_MAX || protected.iter().any(is) || !option.iter().all(legal) {
+            return Err(malformed("Connection names what is not the connection's."));
+        }
+    }
+    Ok(())
 }
 
 /// Every line ends with CRLF, and no CR stands elsewhere.

@@ -113,7 +113,7 @@ impl UnderTest {
         raw.answer().await
     }
 
-    /// The value of a metric with these labels, as text; `0` if it is not there.
+    /// The value of a metric with these labels; 0 if it is not there.
     pub async fn metric(&self, name_and_labels: &str) -> f64 {
         let answer = self.admin_get("/metrics").await;
         let text = answer.text();

@@ -1,11 +1,11 @@
-//! TLS toward clients: which certificate is shown, who may show one, and what a reload changes.
+//! TLS toward clients and operators: which certificate is shown, who may show one, and what a
+//! reload changes.
 //!
 //! A listener's `ServerConfig` is made anew whenever its files change, with a session store of
 //! its own: a session that was begun under other authorities can't be resumed, so a resumed
 //! handshake never outlives a revoked authority. What a resumed session restores is verified once
 //! more all the same, because a certificate may have expired meanwhile.
 
-use super::connection::TlsFacts;
 use crate::config::{Certificate, ClientAuth, ListenerTls};
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
@@ -19,10 +19,28 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+/// What a TLS handshake told.
+pub struct TlsFacts {
+    /// The name that the client asked for.
+    pub server_name: Option<String>,
+    /// The names that the certificate shown holds for.
+    pub certificate_names: Arc<[String]>,
+    /// Whether HTTP/2 was agreed on.
+    pub http2: bool,
+    /// The client's own certificate and its chain.
+    pub client_certificates: Vec<CertificateDer<'static>>,
+}
+
 /// What a listener shows and demands; swapped when its files change.
 pub struct ListenerTlsState {
     current: ArcSwap<Current>,
+    protocols: &'static [&'static str],
 }
+
+/// What a listener for clients speaks, in its order of preference (ALPN, RFC 7301).
+pub const HTTP: &[&str] = &["h2", "http/1.1"];
+/// The same for the admin listener.
+pub const HTTP_1: &[&str] = &["http/1.1"];
 
 /// Other files, checked and ready to be taken up.
 pub struct Prepared(Arc<Current>);
@@ -43,9 +61,10 @@ impl ListenerTlsState {
     pub fn new(
         tls: &ListenerTls,
         provider: &Arc<CryptoProvider>,
+        protocols: &'static [&'static str],
     ) -> Result<ListenerTlsState, String> {
-        let current = ArcSwap::from_pointee(Current::new(tls, provider)?);
-        Ok(ListenerTlsState { current })
+        let current = ArcSwap::from_pointee(Current::new(tls, provider, protocols)?);
+        Ok(ListenerTlsState { current, protocols })
     }
 
     /// Makes ready for other files, if they differ.
@@ -60,7 +79,7 @@ impl ListenerTlsState {
         if self.current.load().fingerprint == tls.fingerprint {
             return Ok(None);
         }
-        Ok(Some(Prepared(Arc::new(Current::new(tls, provider)?))))
+        Ok(Some(Prepared(Arc::new(Current::new(tls, provider, self.protocols)?))))
     }
 
     /// Takes up what was made ready.
@@ -103,7 +122,11 @@ impl ListenerTlsState {
 }
 
 impl Current {
-    fn new(tls: &ListenerTls, provider: &Arc<CryptoProvider>) -> Result<Current, String> {
+    fn new(
+        tls: &ListenerTls,
+        provider: &Arc<CryptoProvider>,
+        protocols: &[&str],
+    ) -> Result<Current, String> {
         let names = Arc::new(Names::new(&tls.certificates, tls.default_certificate));
         let verifier = client_verifier(&tls.client, provider)?;
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -114,7 +137,7 @@ impl Current {
             None => builder.with_no_client_auth(),
         };
         let mut server = builder.with_cert_resolver(names.clone());
-        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        server.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         Ok(Current {
             fingerprint: tls.fingerprint,
             server: Arc::new(server),
