@@ -81,7 +81,11 @@ async fn serve(options: &Options, config: Config, log: Log) -> u8 {
     let why = loop {
         tokio::select! {
             why = signals.stop() => break why,
-            _ = hangup.recv() => { state.reload("signal").await; }
+            _ = hangup.recv() => {
+                // Signals are heard while it runs: a secret's source may hang.
+                let state = state.clone();
+                tokio::spawn(async move { state.reload("signal").await });
+            }
             Ok(_) = replaced.wait_for(|replaced| *replaced) => break REPLACED,
         }
     };

@@ -249,7 +249,7 @@ fn copy(socket: &TcpListener) -> Result<TcpListener, String> {
     socket.try_clone().map_err(|error| error.to_string())
 }
 
-/// Gives the sockets to a successor whenever one comes, until one says that it serves.
+/// Gives the sockets to every successor that comes.
 async fn wait_for_successor(
     waiting: std::os::unix::net::UnixListener,
     sockets: Vec<Named>,
@@ -262,18 +262,21 @@ async fn wait_for_successor(
     let sockets = Arc::new(sockets);
     loop {
         let Ok((successor, _)) = waiting.accept().await else { return };
-        let Ok(mut successor) = successor.into_std() else { continue };
-        let given = sockets.clone();
-        let spoken = tokio::task::spawn_blocking(move || {
-            successor.set_nonblocking(false)?;
-            handover::give(&mut successor, &given, SUCCESSOR_TIMEOUT)
+        let (given, tell, log) = (sockets.clone(), tell.clone(), log.clone());
+        // One that says nothing must not keep another waiting.
+        tokio::task::spawn_blocking(move || {
+            let spoken = successor.into_std().and_then(|mut successor| {
+                successor.set_nonblocking(false)?;
+                handover::give(&mut successor, &given, SUCCESSOR_TIMEOUT)
+            });
+            drop(given);
+            let serves = matches!(spoken, Ok(true));
+            let result = if serves { "handed over" } else { "the successor failed" };
+            log.event("audit", &[("action", "handover".into()), ("result", result.into())]);
+            if serves {
+                // Without a receiver the gateway leaves already.
+                let _ = tell.send(true);
+            }
         });
-        let serves = matches!(spoken.await, Ok(Ok(true)));
-        let result = if serves { "handed over" } else { "the successor failed" };
-        log.event("audit", &[("action", "handover".into()), ("result", result.into())]);
-        if serves {
-            let _ = tell.send(true);
-            return;
-        }
     }
 }

@@ -51,11 +51,15 @@ pub struct System;
 
 impl Sources for System {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
+        let found = std::fs::metadata(path)?;
+        if found.is_dir() {
             return Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder, not a file"));
         }
-        read_bounded(file)
+        // Opening a pipe waits for somebody to write: a reload would hang.
+        if !found.is_file() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        read_bounded(File::open(path)?)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -210,10 +214,11 @@ mod tests {
 
     #[test]
     fn files_are_bounded_and_folders_are_no_files() {
-        assert_eq!(
-            System.read(Path::new("/dev/zero")).expect_err("endless").kind(),
-            ErrorKind::FileTooLarge
-        );
+        let endless = std::fs::File::open("/dev/zero").expect("opened");
+        assert_eq!(read_bounded(endless).expect_err("endless").kind(), ErrorKind::FileTooLarge);
+        // A device, like a pipe, is not even opened.
+        let device = System.read(Path::new("/dev/zero")).expect_err("a device");
+        assert_eq!(device.kind(), ErrorKind::InvalidInput);
         assert_eq!(
             System.read(Path::new("/")).expect_err("folder").kind(),
             ErrorKind::IsADirectory

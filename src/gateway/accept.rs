@@ -114,9 +114,16 @@ async fn serve(
     let now = door.state.clock.milliseconds();
     let connection = Connection::new(place.id, listener, peer, facts, now);
     door.connections.watch(connection.clone());
+    // The authorities may have changed since the handshake began: a reload that came before this
+    // line has not seen the connection.
+    if let (Some(tls), Some(facts)) = (&door.tls, &connection.tls)
+        && !tls.still_accepts(&facts.client_certificates)
+    {
+        return Closing::CertificateRevoked.label();
+    }
     let clock = door.state.clock.clone();
     let stream = Downstream::new(wire, connection.clone(), clock, door.malformed.clone());
-    let front = Front::new(door.proxy.clone(), connection.clone());
+    let front = Front::new(door.proxy.clone(), connection.clone(), door.state.clock.clone());
     tokio::select! {
         _ = front.process_new(Box::new(stream), &door.leaving) => {}
         () = connection.closed() => {}

@@ -1,6 +1,7 @@
 //! What is known of one client connection, and what it is doing: the ground for every deadline
 //! between requests.
 
+use super::pace::Pace;
 use crate::config::Listener;
 use crate::tls::TlsFacts;
 use std::net::SocketAddr;
@@ -19,6 +20,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// What the handshake told.
     pub tls: Option<TlsFacts>,
+    /// Of the one request of HTTP/1 that is under way.
+    pub pace: Pace,
     activity: Activity,
     unread: AtomicBool,
     retired: AtomicBool,
@@ -36,10 +39,9 @@ struct Activity {
     in_head: AtomicBool,
     /// Milliseconds of the process's clock when it last changed to what it does now.
     since: AtomicU64,
-    /// The same for the last part of an answer's body; 0 while none has to move.
-    body_moved: AtomicU64,
-    /// Whether the request line under way needs repair.
+    /// Whether the request line under way needs repair, and whether it was seen at all.
     repaired: AtomicBool,
+    seen: AtomicBool,
     /// Octets that came in, and those that requests are known to have used up: where the two
     /// agree, the next octet begins a head. Beyond a chunked body nobody counts any more.
     received: AtomicU64,
@@ -62,10 +64,23 @@ pub enum Closing {
     MalformedHead,
     /// A body made no progress in time.
     SlowBody,
+    /// The head of an answer was not there when it had to be.
+    Deadline,
     /// The gateway left.
     Draining,
     /// The client's certificate is no longer accepted.
     CertificateRevoked,
+}
+
+/// What is known of a request line, before the parser repaired it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// It is method, target and version.
+    Sound,
+    /// It is not.
+    Broken,
+    /// It came in behind octets that nobody counts: pipelined, or after a chunked body.
+    Unseen,
 }
 
 /// What octets that came in belong to.
@@ -80,12 +95,13 @@ pub enum Arrived {
 }
 
 impl Closing {
-    const ALL: [Closing; 7] = [
+    const ALL: [Closing; 8] = [
         Closing::Ended,
         Closing::Idle,
         Closing::SlowHead,
         Closing::MalformedHead,
         Closing::SlowBody,
+        Closing::Deadline,
         Closing::Draining,
         Closing::CertificateRevoked,
     ];
@@ -98,6 +114,7 @@ impl Closing {
             Closing::SlowHead => "header-timeout",
             Closing::MalformedHead => "malformed-head",
             Closing::SlowBody => "body-timeout",
+            Closing::Deadline => "deadline",
             Closing::Draining => "draining",
             Closing::CertificateRevoked => "certificate-revoked",
         }
@@ -119,13 +136,14 @@ impl Connection {
             listener,
             peer,
             tls,
+            pace: Pace::default(),
             activity: Activity {
                 http2: http2.into(),
                 requests: AtomicU32::new(0),
                 in_head: AtomicBool::new(false),
                 since: AtomicU64::new(now),
-                body_moved: AtomicU64::new(0),
                 repaired: AtomicBool::new(false),
+                seen: AtomicBool::new(false),
                 received: AtomicU64::new(0),
                 consumed: AtomicU64::new(0),
             },
@@ -154,10 +172,11 @@ impl Connection {
             return Arrived::Elsewhere;
         }
         self.head_begins(now);
-        match before == activity.consumed.load(Ordering::Acquire) {
-            true => Arrived::HeadBegins,
-            false => Arrived::Onward,
+        if before != activity.consumed.load(Ordering::Acquire) {
+            return Arrived::Onward;
         }
+        activity.seen.store(true, Ordering::Relaxed);
+        Arrived::HeadBegins
     }
 
     /// The first octets of a head have come in, though nobody has taken them yet.
@@ -185,26 +204,22 @@ impl Connection {
         self.activity.repaired.store(true, Ordering::Relaxed);
     }
 
-    /// A request has begun. Returns whether its request line needed repair.
-    pub fn request_began(&self) -> bool {
-        self.activity.requests.fetch_add(1, Ordering::AcqRel);
-        self.activity.in_head.store(false, Ordering::Release);
-        self.activity.repaired.swap(false, Ordering::Relaxed)
-    }
-
-    /// A part of an answer's body has moved, or has to from now on.
-    pub fn body_moves(&self, now: u64) {
-        self.activity.body_moved.store(now.max(1), Ordering::Relaxed);
-    }
-
-    /// No body has to move any more.
-    pub fn body_rests(&self) {
-        self.activity.body_moved.store(0, Ordering::Relaxed);
+    /// A request has begun. Returns what is known of its request line.
+    pub fn request_began(&self) -> Line {
+        let activity = &self.activity;
+        activity.requests.fetch_add(1, Ordering::AcqRel);
+        activity.in_head.store(false, Ordering::Release);
+        let seen = activity.seen.swap(false, Ordering::Relaxed);
+        match activity.repaired.swap(false, Ordering::Relaxed) {
+            true => Line::Broken,
+            false if seen || self.is_http2() => Line::Sound,
+            false => Line::Unseen,
+        }
     }
 
     /// A request has ended.
     pub fn request_ended(&self, now: u64) {
-        self.body_rests();
+        self.pace.rests();
         self.activity.since.store(now, Ordering::Release);
         self.activity.requests.fetch_sub(1, Ordering::AcqRel);
     }
@@ -232,10 +247,7 @@ impl Connection {
     /// The deadline that has passed, if one has.
     pub fn overdue(&self, now: u64) -> Option<Closing> {
         if self.has_request() {
-            let moved = self.activity.body_moved.load(Ordering::Relaxed);
-            let still = Duration::from_millis(now.saturating_sub(moved));
-            let stalled = moved != 0 && still >= self.listener.body_timeout;
-            return stalled.then_some(Closing::SlowBody);
+            return self.pace.overdue(now, self.listener.body_timeout);
         }
         let (limit, closing) = match self.is_in_head() {
             true => (self.listener.header_timeout, Closing::SlowHead),

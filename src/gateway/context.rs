@@ -1,8 +1,9 @@
 //! What pingora carries along for one request, and what its end settles.
 
-use super::connection::Connection;
+use super::connection::{Connection, Line};
 use super::failures;
 use super::front::{Incoming, REQUEST};
+use super::pace::Pace;
 use super::peers::Peers;
 use crate::exchange::Exchange;
 use crate::refusal::Refusal;
@@ -26,8 +27,8 @@ pub struct Ctx {
     pub live: Arc<Live>,
     state: Arc<State>,
     incoming: Option<Arc<Incoming>>,
-    /// Whether its request line needed repair.
-    pub repaired: bool,
+    /// What is known of its request line.
+    pub line: Line,
     /// The exchange, once its head is read.
     pub exchange: Option<Exchange>,
     /// A refusal that a later phase answers with.
@@ -45,12 +46,12 @@ impl Ctx {
     /// For the request that the current task serves.
     pub fn new(live: Arc<Live>, state: Arc<State>) -> Ctx {
         let incoming = REQUEST.try_with(Arc::clone).ok();
-        let repaired = incoming.as_ref().is_some_and(|request| request.connection.request_began());
+        let line = incoming.as_ref().map_or(Line::Unseen, |i| i.connection.request_began());
         Ctx {
             live,
             state,
             incoming,
-            repaired,
+            line,
             exchange: None,
             pending: None,
             status: 0,
@@ -65,25 +66,34 @@ impl Ctx {
         self.incoming.as_ref().map(|incoming| &incoming.connection)
     }
 
-    /// A part of the answer has moved, or has to from now on.
-    pub fn moves(&self) {
-        if let Some(incoming) = &self.incoming {
-            incoming.moves(self.state.clock.milliseconds());
-        }
+    /// The pace that this request has to keep, and the time.
+    fn pace(&self) -> Option<(&Pace, u64)> {
+        let incoming = self.incoming.as_ref()?;
+        Some((incoming.pace(), self.state.clock.milliseconds()))
     }
 
-    /// A part of the request's body has moved, or has to from now on. Over HTTP/1 pingora looks
-    /// after that itself, and a stalled one is answered.
+    /// A part of the upload has moved, or has to from now on. Over HTTP/1 pingora looks after
+    /// that itself, and a stalled one is answered.
     pub fn upload_moves(&self) {
-        if self.incoming.as_ref().is_some_and(|incoming| incoming.connection.is_http2()) {
-            self.moves();
+        if let Some((pace, now)) = self.pace()
+            && self.connection().is_some_and(|connection| connection.is_http2())
+        {
+            pace.upload_moves(now);
         }
     }
 
-    /// Nothing has to move any more.
+    /// The request is complete: the answer's head is awaited.
+    pub fn awaits_answer(&self) {
+        let route = self.exchange.as_ref().and_then(|exchange| exchange.taken.as_ref());
+        if let (Some((pace, now)), Some(taken)) = (self.pace(), route) {
+            pace.awaits_answer(now, taken.route.deadline);
+        }
+    }
+
+    /// Nothing is awaited any more.
     pub fn rests(&self) {
-        if let Some(incoming) = &self.incoming {
-            incoming.rests();
+        if let Some((pace, _)) = self.pace() {
+            pace.rests();
         }
     }
 

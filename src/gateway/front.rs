@@ -3,6 +3,8 @@
 
 use super::connection::{Closing, Connection};
 use super::hooks::Hooks;
+use super::pace::Pace;
+use crate::adapters::clock::Clock;
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
@@ -10,8 +12,10 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// How often a stream is looked at.
+const LOOK: Duration = Duration::from_millis(250);
 
 tokio::task_local! {
     /// The request that the current task serves: pingora makes a request's context without
@@ -23,24 +27,15 @@ tokio::task_local! {
 pub struct Incoming {
     /// The connection.
     pub connection: Arc<Connection>,
-    /// Over HTTP/2: counts the parts of its bodies; 0 while nothing has to move.
-    progress: AtomicU64,
+    /// Of one among the streams of HTTP/2.
+    pace: Pace,
 }
 
 impl Incoming {
-    /// A part of a body has moved, or has to from now on. HTTP/1 has one request at a time: its
-    /// connection knows when it last moved, and the sweep looks after it.
-    pub fn moves(&self, now: u64) {
-        match self.connection.is_http2() {
-            true => drop(self.progress.fetch_add(1, Ordering::Relaxed)),
-            false => self.connection.body_moves(now),
-        }
-    }
-
-    /// Nothing has to move any more.
-    pub fn rests(&self) {
-        self.progress.store(0, Ordering::Relaxed);
-        self.connection.body_rests();
+    /// The pace that the request has to keep. HTTP/1 has one request at a time: its connection
+    /// keeps it, and the sweep looks after it.
+    pub fn pace(&self) -> &Pace {
+        if self.connection.is_http2() { &self.pace } else { &self.connection.pace }
     }
 }
 
@@ -48,15 +43,20 @@ impl Incoming {
 pub struct Front {
     proxy: Arc<HttpProxy<Hooks>>,
     connection: Arc<Connection>,
+    clock: Arc<Clock>,
     options: HttpServerOptions,
 }
 
 impl Front {
     /// For a connection that was just accepted.
-    pub fn new(proxy: Arc<HttpProxy<Hooks>>, connection: Arc<Connection>) -> Arc<Front> {
+    pub fn new(
+        proxy: Arc<HttpProxy<Hooks>>,
+        connection: Arc<Connection>,
+        clock: Arc<Clock>,
+    ) -> Arc<Front> {
         let mut options = HttpServerOptions::default();
         options.h2c = connection.tls.is_none() && connection.listener.address.ip().is_loopback();
-        Arc::new(Front { proxy, connection, options })
+        Arc::new(Front { proxy, connection, clock, options })
     }
 }
 
@@ -76,17 +76,16 @@ impl HttpServerApp for Front {
         session.set_pipelining_enabled(true);
         let http2 = session.is_http2();
         let connection = self.connection.clone();
-        let incoming = Arc::new(Incoming { connection, progress: AtomicU64::new(0) });
+        let incoming = Arc::new(Incoming { connection, pace: Pace::default() });
         let served =
             REQUEST.scope(incoming.clone(), self.proxy.process_new_http(session, shutdown));
         if !http2 {
             return served.await;
         }
-        // pingora bounds the bodies of HTTP/1 by itself, those of HTTP/2 not at all.
         tokio::select! {
             reused = served => reused,
-            () = stalled(&incoming, self.connection.listener.body_timeout) => {
-                self.connection.note(Closing::SlowBody);
+            why = overdue(&incoming, &self.clock) => {
+                self.connection.note(why);
                 None
             }
         }
@@ -105,13 +104,13 @@ impl HttpServerApp for Front {
     }
 }
 
-/// Waits until a body that has to move has not moved for the time.
-async fn stalled(incoming: &Incoming, limit: Duration) {
+/// Waits until a stream is overdue.
+async fn overdue(incoming: &Incoming, clock: &Clock) -> Closing {
+    let timeout = incoming.connection.listener.body_timeout;
     loop {
-        let before = incoming.progress.load(Ordering::Relaxed);
-        tokio::time::sleep(limit).await;
-        if before != 0 && before == incoming.progress.load(Ordering::Relaxed) {
-            return;
+        tokio::time::sleep(LOOK.min(timeout)).await;
+        if let Some(why) = incoming.pace.overdue(clock.milliseconds(), timeout) {
+            return why;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! pingora's phases, each handed to the page that decides: `pipeline.rs`.
 
-use super::connection::{Closing, Connection};
+use super::connection::{Closing, Connection, Line};
 use super::context::{Ctx, Live};
 use super::edits::{
     append_server_timing, apply_to_request, apply_to_response, declare_empty_body, unchunk,
@@ -17,7 +17,7 @@ use crate::state::State;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, Version, header};
+use http::{HeaderName, Method, Version, header};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -71,13 +71,22 @@ impl ProxyHttp for Hooks {
             headers: &session.req_header().headers,
             version: arrival.version,
             raw: raw.as_deref(),
-            repaired: ctx.repaired,
+            repaired: ctx.line == Line::Broken,
         };
         let tls = connection.tls.as_ref().map(|tls| Tls {
             server_name: tls.server_name.as_deref(),
             certificate_names: &tls.certificate_names,
         });
-        let decision = pipeline::decide(&mut exchange, &head, tls);
+        // What the parser may have repaired is the connection's last request.
+        let close_after = ctx.line == Line::Unseen && head.path.contains('%');
+        let decision = match connection.is_retired() {
+            // Its certificate is no longer accepted: the client has to show one anew.
+            true => Err(Refusal::MisdirectedRequest),
+            false => pipeline::decide(&mut exchange, &head, tls),
+        };
+        if close_after {
+            session.set_keepalive(None);
+        }
         ctx.exchange = Some(exchange);
         match decision {
             Err(refusal) => {
@@ -96,8 +105,9 @@ impl ProxyHttp for Hooks {
                 if arrival::expects_continue(session) {
                     session.as_downstream_mut().write_continue_response().await?;
                 }
-                if !session.as_downstream_mut().is_body_done() {
-                    ctx.upload_moves();
+                match session.as_downstream_mut().is_body_done() {
+                    true => ctx.awaits_answer(),
+                    false => ctx.upload_moves(),
                 }
                 Ok(false)
             }
@@ -221,7 +231,7 @@ impl ProxyHttp for Hooks {
         ctx: &mut Ctx,
     ) -> Result<()> {
         if end_of_stream {
-            ctx.rests()
+            ctx.awaits_answer()
         } else {
             ctx.upload_moves()
         }
@@ -245,8 +255,9 @@ impl ProxyHttp for Hooks {
     ) -> Result<()> {
         let status = response.status.as_u16();
         if (100..200).contains(&status) && status != 101 {
-            return Ok(());
+            return self.interim(response, ctx);
         }
+        ctx.rests();
         let date = self.state.clock.date();
         let Some(exchange) = &mut ctx.exchange else {
             return Err(Error::new_in(ErrorType::InternalError));
@@ -264,7 +275,6 @@ impl ProxyHttp for Hooks {
         if exchange.snapshot.config.server.server_timing {
             append_server_timing(response, exchange)?;
         }
-        ctx.moves();
         Ok(())
     }
 
@@ -272,8 +282,9 @@ impl ProxyHttp for Hooks {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut Ctx,
+        ctx: &mut Ctx,
     ) -> Result<()> {
+        ctx.status = response.status.as_u16();
         if session.req_header().version == Version::HTTP_10 && unchunk(response) {
             session.set_keepalive(None);
         }
@@ -288,7 +299,6 @@ impl ProxyHttp for Hooks {
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
         ctx.bytes_out += body.as_ref().map_or(0, |body| body.len() as u64);
-        ctx.moves();
         Ok(None)
     }
 
@@ -311,7 +321,9 @@ impl ProxyHttp for Hooks {
             None => failures::read(error),
         };
         if let Some(exchange) = &mut ctx.exchange {
-            exchange.reason = Some(error.to_string());
+            // pingora's own words may hold what the vendor or the client sent.
+            let (side, kind) = (error.esource().as_str(), error.etype().as_str());
+            exchange.reason = Some(format!("{side}: {kind}"));
             let attempt = exchange.attempt(Instant::now());
             let written = session.as_downstream().response_written();
             let begun = written.is_some_and(|head| !head.status.is_informational());
@@ -351,9 +363,25 @@ impl Hooks {
         downstream.set_read_timeout(Some(connection.listener.body_timeout));
         downstream.set_write_timeout(Some(connection.listener.body_timeout));
         downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        downstream.set_ignore_info_resp(true);
         if self.state.phase.is_leaving() || connection.is_retired() {
             downstream.set_keepalive(None);
         }
+    }
+
+    /// An interim answer: whatever the vendor says in it stays here (RFC 9110 §15.2 lets a gateway
+    /// leave it out), and any number of them ends at the deadline.
+    fn interim(&self, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        let late = ctx.exchange.as_ref().is_some_and(|e| e.time_left(Instant::now()).is_zero());
+        if late {
+            ctx.pending = Some(Refusal::DeadlineExceeded);
+            return Err(refused());
+        }
+        let names: Vec<HeaderName> = response.headers.keys().cloned().collect();
+        for name in names {
+            response.remove_header(&name);
+        }
+        Ok(())
     }
 
     async fn refuse(&self, session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {

@@ -12,6 +12,7 @@ pub mod front;
 pub mod handover;
 pub mod hooks;
 pub mod life;
+pub mod pace;
 pub mod peers;
 pub mod reload;
 pub mod replies;

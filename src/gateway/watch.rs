@@ -15,6 +15,9 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// How often to look when the system tells nothing of changes.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// Largest file whose content is compared, in bytes.
+const CONTENT_MAX: u64 = 4 << 20;
+
 /// Watches the files of the configuration in force until the task is dropped.
 pub async fn watch(state: Arc<State>) {
     let changed = Arc::new(Notify::new());
@@ -94,9 +97,20 @@ fn add(path: &Path, hasher: &mut DefaultHasher) {
         files.sort();
         for file in files {
             file.hash(hasher);
-            std::fs::read(&file).ok().hash(hasher);
+            add_content(&file, hasher);
         }
     } else {
+        add_content(path, hasher);
+    }
+}
+
+/// The content of a file of usual size; size and time of a larger one. A pipe is never opened: it
+/// would hang.
+fn add_content(path: &Path, hasher: &mut DefaultHasher) {
+    let Ok(found) = std::fs::metadata(path) else { return };
+    if found.is_file() && found.len() <= CONTENT_MAX {
         std::fs::read(path).ok().hash(hasher);
+    } else {
+        (found.len(), found.modified().ok()).hash(hasher);
     }
 }

@@ -96,6 +96,7 @@ pub fn observe(
         100..=599 => Ok(()),
         _ => Err(Refusal::VendorResponseInvalid(Invalid::Status)),
     }?;
+    check_framing(status, headers)?;
     // With the client's own credential the vendor's 401 is about the client.
     if status == 401 && !passthrough {
         return Err(Refusal::VendorCredentialRejected);
@@ -108,6 +109,21 @@ pub fn observe(
         true => Err(Refusal::VendorRedirectRefused),
         false => Ok(()),
     }
+}
+
+/// What the layer below takes as it comes: a coding whose end nobody can see, and a body where
+/// there can be none, whose octets would become the next answer (RFC 9112 §6.3).
+fn check_framing(status: u16, headers: &HeaderMap) -> Result<(), Refusal> {
+    let invalid = || Err(Refusal::VendorResponseInvalid(Invalid::Protocol));
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    let chunked = coding.is_none_or(|c| c.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if !chunked || codings.next().is_some() {
+        return invalid();
+    }
+    let length = headers.get(header::CONTENT_LENGTH);
+    let has_body = coding.is_some() || length.is_some_and(|length| length != "0");
+    if status == 204 && has_body { invalid() } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -71,15 +71,42 @@ async fn a_client_of_http_1_0_gets_no_chunks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn interim_answers_go_through_or_are_left_out_but_never_stop_the_final_one() {
+async fn interim_answers_stay_here_with_all_they_say() {
     let vendor = Vendor::answering(|_| {
-        let early = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n";
+        let early = "HTTP/1.1 103 Early Hints\r\nSet-Cookie: session=secret\r\n\r\n";
         let last = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
-        Reply::Octets(format!("{early}{last}").into_bytes())
+        Reply::Octets(format!("{early}{early}{last}").into_bytes())
     })
     .await;
     let gateway = UnderTest::before(vendor.address).await;
-    assert_eq!(gateway.get("/v/a").await.text(), "fine");
+    let mut raw = gateway.connect().await;
+    raw.send("GET /v/a HTTP/1.1\r\nHost: gw\r\n\r\n").await;
+    let answer = raw.any_answer(false).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "fine"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendors_broken_head_is_not_logged() {
+    let broken = b"HTTP/1.1 200 OK\r\nSet-Cookie: session=secret\r\nX: a\x01b\r\n\r\n".to_vec();
+    let vendor = Vendor::answering(move |_| Reply::Close(broken.clone())).await;
+    let gateway = UnderTest::before(vendor.address).await;
+    assert_eq!(gateway.get("/v/a").await.slug(), "vendor-response-invalid");
+    let line = gateway.log.line(&[("event", "request".into())]).await;
+    assert!(line["reason"].is_string(), "{line}");
+    assert!(!gateway.log.text().contains("secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn octets_behind_an_answer_are_nobodys_answer() {
+    for head in [
+        "204 No Content\r\nContent-Length: 2",
+        "204 No Content\r\nTransfer-Encoding: chunked",
+        "200 OK\r\nTransfer-Encoding: gzip",
+        "200 OK\r\nTransfer-Encoding: chunked, chunked",
+    ] {
+        let (gateway, _vendor) = answered(head, "hi").await;
+        assert_eq!(gateway.get("/v/a").await.slug(), "vendor-response-invalid", "{head}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

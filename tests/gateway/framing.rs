@@ -144,6 +144,25 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_been_repaired_is_the_last_request_of_its_connection() {
+    let vendor = Vendor::fine().await;
+    let gateway = UnderTest::before(vendor.address).await;
+    let chunked = "POST /v/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let mut raw = gateway.connect().await;
+    raw.send(chunked).await;
+    assert_eq!(raw.answer().await.text(), "fine");
+    raw.send("GET /v/a b HTTP/1.1\r\nHost: gw\r\n\r\n").await;
+    raw.answer().await;
+    raw.ended().await;
+    let mut raw = gateway.connect().await;
+    raw.send(chunked).await;
+    assert_eq!(raw.answer().await.text(), "fine");
+    raw.send("GET /v/a#b HTTP/1.1\r\nHost: gw\r\n\r\n").await;
+    assert_eq!(raw.answer().await.slug(), "request-malformed");
+    raw.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connection_close_is_kept_to() {
     let vendor = Vendor::fine().await;
     let gateway = UnderTest::before(vendor.address).await;

@@ -85,14 +85,40 @@ async fn there_are_no_more_connections_than_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_stalls_half_way_is_cut_and_counted() {
+async fn an_answer_that_stalls_half_way_is_cut_and_said() {
     let stalled = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n".to_vec();
     let vendor = Vendor::answering(move |_| Reply::Octets(stalled.clone())).await;
-    let head = HEAD.replacen("[admin]", "body_timeout = \"300ms\"\n[admin]", 1);
-    let gateway = UnderTest::start(&format!("{head}{}", to_vendor(vendor.address, "", ""))).await;
+    let lines = "deadline = \"300ms\"";
+    let gateway =
+        UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, "", lines))).await;
     let answer = gateway.get("/v/a").await;
     assert_eq!((answer.status, answer.complete), (200, false));
-    closed(&gateway, "body-timeout").await;
+    let line = gateway.log.line(&[("event", "request".into())]).await;
+    assert_eq!(line["status"], 200);
+    assert!(line["reason"].is_string(), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_that_drips_its_head_is_not_waited_for() {
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = socket.local_addr().expect("bound");
+    let vendor = tokio::spawn(async move {
+        let (mut tcp, _) = socket.accept().await.expect("a connection");
+        let mut drip = b"HTTP/1.1 200 OK\r\n".to_vec();
+        while tokio::io::AsyncWriteExt::write_all(&mut tcp, &drip).await.is_ok() {
+            drip = b"X: y\r\n".to_vec();
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await; // poll interval
+        }
+    });
+    let lines = "deadline = \"300ms\"";
+    let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(address, "", lines))).await;
+    let mut raw = gateway.connect().await;
+    raw.send("GET /v/a HTTP/1.1\r\nHost: gw\r\n\r\n").await;
+    if let Some(answer) = raw.answer_or_end().await {
+        assert_eq!(answer.slug(), "deadline-exceeded");
+    }
+    raw.ended().await;
+    crate::support::within("the vendor to be left", vendor).await.expect("no panic");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -218,6 +218,25 @@ async fn a_revoked_authority_ends_resumption_and_idle_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_authority_ends_streams_on_a_busy_connection() {
+    let (gateway, authority, clients, _vendor) = gateway(REQUIRED).await;
+    let known = clients.issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth);
+    let config = client(&authority.pem, Some(&known), true);
+    let stream = connect(&gateway, config, "localhost").await.expect("trusted");
+    let (mut send, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let post = || http::Request::post("https://localhost/v/a").body(()).expect("one");
+    // An upload that goes on: the connection is never idle.
+    let (_held, _open) = send.send_request(post(), false).expect("sent");
+    gateway.folder.write("certs/client-ca.pem", &Authority::new("others").pem);
+    let reloaded = gateway.serving.gateway.state.reload("admin").await;
+    assert!(matches!(reloaded, ReloadOutcome::Accepted { .. }), "{reloaded:?}");
+    let (answer, _) = send.send_request(post(), true).expect("sent");
+    let answer = crate::support::within("an answer", answer).await.expect("answered");
+    assert_eq!(answer.status(), 421);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn http2_is_agreed_on_and_old_versions_are_not() {
     let (gateway, authority, _clients, _vendor) = gateway("").await;
     let stream =

@@ -17,6 +17,10 @@ pub struct Place<'a> {
 ///
 /// An absolute link stays absolute, an absolute path stays one, a relative one is kept as it is.
 pub fn rewrite(link: &str, base: &BaseUrl, place: Place<'_>) -> Option<String> {
+    // Browsers leave out tabs and line ends wherever they stand: another link would be left.
+    if link.bytes().any(|octet| octet.is_ascii_control() || octet == b' ') {
+        return None;
+    }
     if let Some(rest) = link.strip_prefix("//") {
         let scheme = if base.https { "https" } else { "http" };
         return rewrite(&format!("{scheme}://{rest}"), base, place);
@@ -65,10 +69,15 @@ fn within<'a>(path: &'a str, base: &str) -> Option<&'a str> {
     let at_boundary = rest.is_empty() || rest.starts_with(['/', '?', '#']);
     // Behind dot segments the place a link leads to is not the one it seems to.
     let path_end = rest.find(['?', '#']).unwrap_or(rest.len());
-    let climbs = rest.get(..path_end)?.split('/').any(|segment| {
-        matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
-    });
+    let climbs = has_dots(rest.get(..path_end)?);
     (at_boundary && !climbs && !rest.contains('\\')).then_some(rest)
+}
+
+/// Whether a path holds a dot segment, plain or encoded.
+fn has_dots(path: &str) -> bool {
+    path.split('/').any(|segment| {
+        matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+    })
 }
 
 fn is_base_authority(authority: &str, base: &BaseUrl) -> bool {
@@ -84,7 +93,7 @@ fn is_scheme(text: &str) -> bool {
 fn is_harmless_relative(link: &str) -> bool {
     let path = link.split(['?', '#']).next().unwrap_or("");
     // `javascript:` and its kin have a scheme without slashes.
-    !path.contains(':') && !path.contains('\\') && !path.split('/').any(|s| s == "..")
+    !path.contains([':', '\\']) && !has_dots(path)
 }
 
 #[cfg(test)]
@@ -131,6 +140,9 @@ mod tests {
             ("", "7?x=1", Some("7?x=1")),
             ("", "../7", None),
             ("", "javascript:alert(1)", None),
+            ("", "/\t/evil.example.com", None),
+            ("", "%2e%2e/%2E./admin", None),
+            ("", ".\t./x", None),
         ] {
             assert_eq!(rewrite(link, &base(path), PLACE).as_deref(), expected, "{path} {link}");
         }

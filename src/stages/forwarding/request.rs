@@ -170,7 +170,14 @@ fn could_pose(name: &str) -> bool {
     if name.contains('_') {
         let dashed = name.replace('_', "-");
         return POSING.contains(&dashed.as_str())
-            || matches!(dashed.as_str(), "x-correlation-id" | "x-api-key");
+            || matches!(
+                dashed.as_str(),
+                "x-correlation-id"
+                    | "x-api-key"
+                    | "x-http-method"
+                    | "x-http-method-override"
+                    | "x-method-override"
+            );
     }
     POSING.contains(&name)
 }

@@ -20,6 +20,10 @@ pub fn check(head: &Head<'_>) -> Result<(), Refusal> {
     }
     if let Some(raw) = head.raw {
         check_lines(raw)?;
+        let line = raw.split(|octet| *octet == b'\r').find(|line| !line.trim_ascii().is_empty());
+        if line.is_some_and(|line| line.contains(&b'#')) {
+            return Err(malformed("The request target holds a fragment."));
+        }
     }
     check_connection(head)?;
     check_lengths(head)
