@@ -28,7 +28,7 @@ const EACH: u32 = 1250;
 /// Rounds that nobody counts: allocators, pools and caches fill.
 const WARM_UPS: usize = 2;
 /// Rounds of each that count.
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 15;
 /// Rounds of the memory figures, each with fresh processes.
 const MEMORY_ROUNDS: usize = 3;
 /// Idle connections, if the limit of open files lets them be.

@@ -23,7 +23,7 @@ use crate::stages::validation::path::AllowInPath;
 use crate::stages::validation::{self, Head, HeadLimits, Tls};
 use crate::stages::{outcome, routing};
 use crate::state::Snapshot;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -133,7 +133,7 @@ pub fn observe(
     side.status = Some(status);
     side.took = side.asked.map(|asked| now.saturating_duration_since(asked));
     side.request_id = vendor.profile.request_id_headers.iter().find_map(|name| text(headers, name));
-    side.correlation_id = text(headers, CORRELATION_ID.as_str());
+    side.correlation_id = text(headers, &CORRELATION_ID);
     let place = place(&exchange.arrival, &taken.route);
     let passthrough = matches!(vendor.credential, Credential::Passthrough);
     outcome::observe(status, headers, &vendor.base_url, place, passthrough)?;
@@ -170,6 +170,6 @@ fn take_route(exchange: &mut Exchange, head: &Head<'_>) -> Result<Arc<Route>, Re
     Ok(route)
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }

@@ -5,18 +5,21 @@ use http::HeaderValue;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-/// Tells the time.
+/// Tells the time as of the last tick: exact to a tick, and free of system calls.
 #[derive(Debug)]
 pub struct Clock {
     begun: Instant,
-    /// The current second and its `Date` value: formatting one costs more than a request's
-    /// share of anything else here.
-    date: ArcSwap<(i64, HeaderValue)>,
+    milliseconds: AtomicU64,
+    date: ArcSwap<HeaderValue>,
 }
+
+/// How often the clock has to be made to tick: the precision of every deadline between requests.
+pub const TICK: Duration = Duration::from_millis(50);
 
 /// Wall time, RFC 3339 in UTC with milliseconds.
 pub fn timestamp() -> String {
@@ -25,39 +28,45 @@ pub fn timestamp() -> String {
 
 impl Default for Clock {
     fn default() -> Self {
-        Clock {
+        let clock = Clock {
             begun: Instant::now(),
-            date: ArcSwap::from_pointee((
-                0,
-                HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"),
-            )),
-        }
+            milliseconds: AtomicU64::new(0),
+            date: ArcSwap::from_pointee(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT")),
+        };
+        clock.tick();
+        clock
     }
 }
 
 impl Clock {
+    /// Looks at the system's clocks.
+    pub fn tick(&self) {
+        let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let before = self.milliseconds.swap(elapsed, Ordering::Relaxed);
+        // A second is long: its text is made once or twice.
+        if elapsed == 0 || elapsed / 500 != before / 500 {
+            self.date.store(Arc::new(date(&self.date.load())));
+        }
+    }
+
     /// Milliseconds since the process began.
     pub fn milliseconds(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.milliseconds.load(Ordering::Relaxed)
     }
 
     /// The value of a `Date` field for now (RFC 9110 §6.6.1).
     pub fn date(&self) -> HeaderValue {
-        let now = Timestamp::now();
-        let second = now.as_second();
-        let cached = self.date.load();
-        if cached.0 == second {
-            return cached.1.clone();
-        }
-        // Both fail only for years before 0 and after 9999.
-        let value = DateTimePrinter::new()
-            .timestamp_to_rfc9110_string(&now)
-            .ok()
-            .and_then(|text| HeaderValue::from_maybe_shared(Bytes::from(text)).ok())
-            .unwrap_or_else(|| cached.1.clone());
-        self.date.store(Arc::new((second, value.clone())));
-        value
+        HeaderValue::clone(&self.date.load())
     }
+}
+
+/// Both steps fail only for years before 0 and after 9999.
+fn date(before: &HeaderValue) -> HeaderValue {
+    DateTimePrinter::new()
+        .timestamp_to_rfc9110_string(&Timestamp::now())
+        .ok()
+        .and_then(|text| HeaderValue::from_maybe_shared(Bytes::from(text)).ok())
+        .unwrap_or_else(|| before.clone())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::clock;
 /// Bytes that wait to be written before further lines are dropped and counted.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 /// How long the writer lets lines gather: one system call for many.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(20);
 
 /// A handle to the log; clones write to the same place.
 #[derive(Clone)]

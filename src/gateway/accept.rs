@@ -124,10 +124,15 @@ async fn serve(
     let clock = door.state.clock.clone();
     let stream = Downstream::new(wire, connection.clone(), clock, door.malformed.clone());
     let front = Front::new(door.proxy.clone(), connection.clone(), door.state.clock.clone());
-    tokio::select! {
-        _ = front.process_new(Box::new(stream), &door.leaving) => {}
-        () = connection.closed() => {}
-    }
+    let leaving = door.leaving.clone();
+    // A task of its own: it is ended from outside without a look at each of its steps whether it
+    // should be.
+    let task = tokio::spawn(async move {
+        front.process_new(Box::new(stream), &leaving).await;
+    });
+    connection.ends_with(task.abort_handle());
+    // Ended, or aborted: both are the end.
+    let _ = task.await;
     let why = connection.why();
     if matches!(why, Closing::SlowHead | Closing::MalformedHead | Closing::SlowBody) {
         let members = [

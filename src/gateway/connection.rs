@@ -5,10 +5,10 @@ use super::pace::Pace;
 use crate::config::Listener;
 use crate::tls::TlsFacts;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 /// One client connection, shared by its task, its requests and the sweeper.
 pub struct Connection {
@@ -26,7 +26,8 @@ pub struct Connection {
     unread: AtomicBool,
     retired: AtomicBool,
     closing: AtomicU8,
-    close: Notify,
+    closed: AtomicBool,
+    task: OnceLock<AbortHandle>,
 }
 
 /// What a connection is doing, as far as deadlines go.
@@ -39,6 +40,9 @@ struct Activity {
     in_head: AtomicBool,
     /// Milliseconds of the process's clock when it last changed to what it does now.
     since: AtomicU64,
+    /// When the client's socket last took nothing though something was to be written; 0 while it
+    /// takes what comes.
+    blocked: AtomicU64,
     /// Whether the request line under way needs repair, and whether it was seen at all.
     repaired: AtomicBool,
     seen: AtomicBool,
@@ -142,6 +146,7 @@ impl Connection {
                 requests: AtomicU32::new(0),
                 in_head: AtomicBool::new(false),
                 since: AtomicU64::new(now),
+                blocked: AtomicU64::new(0),
                 repaired: AtomicBool::new(false),
                 seen: AtomicBool::new(false),
                 received: AtomicU64::new(0),
@@ -150,7 +155,8 @@ impl Connection {
             unread: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             closing: AtomicU8::new(0),
-            close: Notify::new(),
+            closed: AtomicBool::new(false),
+            task: OnceLock::new(),
         })
     }
 
@@ -217,6 +223,17 @@ impl Connection {
         }
     }
 
+    /// The client's socket takes what is written, or it does not.
+    pub fn takes(&self, takes: bool, now: u64) {
+        let blocked = &self.activity.blocked;
+        match (takes, blocked.load(Ordering::Relaxed)) {
+            (true, 0) => {}
+            (true, _) => blocked.store(0, Ordering::Relaxed),
+            (false, 0) => blocked.store(now.max(1), Ordering::Relaxed),
+            (false, _) => {}
+        }
+    }
+
     /// A request has ended.
     pub fn request_ended(&self, now: u64) {
         self.pace.rests();
@@ -247,6 +264,11 @@ impl Connection {
     /// The deadline that has passed, if one has.
     pub fn overdue(&self, now: u64) -> Option<Closing> {
         if self.has_request() {
+            let blocked = self.activity.blocked.load(Ordering::Relaxed);
+            let still = Duration::from_millis(now.saturating_sub(blocked));
+            if blocked != 0 && still >= self.listener.body_timeout {
+                return Some(Closing::SlowBody);
+            }
             return self.pace.overdue(now, self.listener.body_timeout);
         }
         let (limit, closing) = match self.is_in_head() {
@@ -260,7 +282,19 @@ impl Connection {
     /// Ends the connection; the first reason stays.
     pub fn close(&self, why: Closing) {
         self.note(why);
-        self.close.notify_one();
+        self.closed.store(true, Ordering::SeqCst);
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
+    /// The task that serves the connection: it ends when the connection is closed.
+    pub fn ends_with(&self, task: AbortHandle) {
+        let task = self.task.get_or_init(|| task);
+        // Closed before the task was known.
+        if self.closed.load(Ordering::SeqCst) {
+            task.abort();
+        }
     }
 
     /// Says why the connection is about to end by itself; the first reason stays.
@@ -277,11 +311,6 @@ impl Connection {
     /// Whether it takes no further request.
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
-    }
-
-    /// Waits until somebody ends the connection.
-    pub async fn closed(&self) {
-        self.close.notified().await;
     }
 
     /// Why it ended.

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Line};
 use super::failures;
-use super::front::{Incoming, REQUEST};
+use super::front::Incoming;
 use super::pace::Pace;
 use super::peers::Peers;
 use crate::exchange::Exchange;
@@ -43,15 +43,13 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    /// For the request that the current task serves.
+    /// For a request of which nothing is known yet.
     pub fn new(live: Arc<Live>, state: Arc<State>) -> Ctx {
-        let incoming = REQUEST.try_with(Arc::clone).ok();
-        let line = incoming.as_ref().map_or(Line::Unseen, |i| i.connection.request_began());
         Ctx {
             live,
             state,
-            incoming,
-            line,
+            incoming: None,
+            line: Line::Unseen,
             exchange: None,
             pending: None,
             status: 0,
@@ -59,6 +57,12 @@ impl Ctx {
             complete: false,
             settled: false,
         }
+    }
+
+    /// It came by this connection.
+    pub fn came_by(&mut self, incoming: Arc<Incoming>) {
+        self.line = incoming.connection.request_began();
+        self.incoming = Some(incoming);
     }
 
     /// The connection that it came by.

@@ -2,6 +2,7 @@
 //! and answers in pingora's place where it would answer by itself.
 
 use super::connection::{Arrived, Closing, Connection};
+use super::front::Incoming;
 use super::request_line::RequestLine;
 use crate::adapters::clock::Clock;
 use async_trait::async_trait;
@@ -48,6 +49,7 @@ pub enum Wire {
 pub struct Downstream {
     wire: Wire,
     connection: Arc<Connection>,
+    incoming: Arc<Incoming>,
     clock: Arc<Clock>,
     /// Read while looking for the preface of HTTP/2.
     peeked: BytesMut,
@@ -68,6 +70,7 @@ impl Downstream {
     ) -> Downstream {
         Downstream {
             wire,
+            incoming: Incoming::new(connection.clone()),
             connection,
             clock,
             peeked: BytesMut::new(),
@@ -76,6 +79,11 @@ impl Downstream {
             malformed,
             replaced: false,
         }
+    }
+
+    /// What its requests are told of it.
+    pub fn incoming(&self) -> &Arc<Incoming> {
+        &self.incoming
     }
 
     fn tcp(&self) -> &TcpStream {
@@ -99,10 +107,22 @@ impl Downstream {
         }
     }
 
+    /// Writes these octets, or those that were gathered, and notes whether the client takes any.
+    fn poll_wire(
+        &mut self,
+        cx: &mut Context<'_>,
+        octets: Option<&[u8]>,
+    ) -> Poll<io::Result<usize>> {
+        let octets = octets.unwrap_or(&self.gathered);
+        let written = Pin::new(&mut self.wire).poll_write(cx, octets);
+        self.connection.takes(written.is_ready(), self.clock.milliseconds());
+        written
+    }
+
     /// Writes out what was gathered; memory is given back between answers.
     fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.gathered.is_empty() {
-            let written = ready!(Pin::new(&mut self.wire).poll_write(cx, &self.gathered))?;
+            let written = ready!(self.poll_wire(cx, None))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -167,7 +187,7 @@ impl AsyncWrite for Downstream {
             ready!(this.poll_gathered(cx))?;
         }
         if bytes.len() >= GATHER_BELOW {
-            return Pin::new(&mut this.wire).poll_write(cx, bytes);
+            return this.poll_wire(cx, Some(bytes));
         }
         this.gathered.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))

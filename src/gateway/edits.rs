@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Version, header};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
+use std::time::{Duration, Instant};
 
 /// Changes a request's head.
 pub fn apply_to_request(request: &mut RequestHeader, edits: Edits) -> Result<()> {
@@ -39,15 +40,19 @@ pub fn apply_to_response(response: &mut ResponseHeader, edits: Edits) -> Result<
 }
 
 /// Says how long the vendor and the gateway took (W3C Server Timing), in milliseconds.
-pub fn append_server_timing(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
-    let total = exchange.began.elapsed();
+pub fn append_server_timing(
+    response: &mut ResponseHeader,
+    exchange: &Exchange,
+    now: Instant,
+) -> Result<()> {
+    let total = now.saturating_duration_since(exchange.began);
     let vendor = exchange.vendor.took.unwrap_or_default();
-    let gateway = total.saturating_sub(vendor);
-    let text = format!(
-        "vendor;dur={:.1}, gateway;dur={:.1}",
-        vendor.as_secs_f64() * 1000.0,
-        gateway.as_secs_f64() * 1000.0
-    );
+    // Tenths of a millisecond.
+    let tenths =
+        |duration: Duration| (duration.as_micros() / 1000, duration.as_micros() / 100 % 10);
+    let (vendor, gateway) = (tenths(vendor), tenths(total.saturating_sub(vendor)));
+    let text =
+        format!("vendor;dur={}.{}, gateway;dur={}.{}", vendor.0, vendor.1, gateway.0, gateway.1);
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
         response.append_header("server-timing", value)?;
     }

@@ -18,9 +18,9 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(250);
 
 tokio::task_local! {
-    /// The request that the current task serves: pingora makes a request's context without
-    /// telling it the connection.
-    pub static REQUEST: Arc<Incoming>;
+    /// The stream of HTTP/2 that the current task serves: pingora shows no more of it than its
+    /// octets. Over HTTP/1 a request is asked for its connection itself.
+    pub static STREAM: Arc<Incoming>;
 }
 
 /// A request before its head is read.
@@ -32,6 +32,11 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// For a connection of HTTP/1, or one stream of HTTP/2.
+    pub fn new(connection: Arc<Connection>) -> Arc<Incoming> {
+        Arc::new(Incoming { connection, pace: Pace::default() })
+    }
+
     /// The pace that the request has to keep. HTTP/1 has one request at a time: its connection
     /// keeps it, and the sweep looks after it.
     pub fn pace(&self) -> &Pace {
@@ -75,13 +80,12 @@ impl HttpServerApp for Front {
         // Without it, octets of a next request would break the one under way.
         session.set_pipelining_enabled(true);
         let http2 = session.is_http2();
-        let connection = self.connection.clone();
-        let incoming = Arc::new(Incoming { connection, pace: Pace::default() });
-        let served =
-            REQUEST.scope(incoming.clone(), self.proxy.process_new_http(session, shutdown));
+        let served = self.proxy.process_new_http(session, shutdown);
         if !http2 {
             return served.await;
         }
+        let incoming = Incoming::new(self.connection.clone());
+        let served = STREAM.scope(incoming.clone(), served);
         tokio::select! {
             reused = served => reused,
             why = overdue(&incoming, &self.clock) => {

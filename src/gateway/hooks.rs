@@ -2,9 +2,11 @@
 
 use super::connection::{Closing, Connection, Line};
 use super::context::{Ctx, Live};
+use super::downstream::Downstream;
 use super::edits::{
     append_server_timing, apply_to_request, apply_to_response, declare_empty_body, unchunk,
 };
+use super::front::STREAM;
 use super::{arrival, failures, replies};
 use crate::adapters::entropy;
 use crate::pipeline::{self, Decision};
@@ -47,6 +49,20 @@ impl ProxyHttp for Hooks {
     }
 
     fn init_downstream_modules(&self, _: &mut pingora_core::modules::http::HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        let of_connection = || {
+            let stream = session.as_downstream().stream()?;
+            let downstream = (**stream).as_any().downcast_ref::<Downstream>()?;
+            Some(downstream.incoming().clone())
+        };
+        let incoming = STREAM.try_with(Arc::clone).ok().or_else(of_connection);
+        match incoming {
+            Some(incoming) => ctx.came_by(incoming),
+            None => return Err(Error::new_in(ErrorType::InternalError)),
+        }
+        Ok(())
+    }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let Some(connection) = ctx.connection().cloned() else {
@@ -114,7 +130,7 @@ impl ProxyHttp for Hooks {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         let now = Instant::now();
         let live = ctx.live.clone();
         let Some(exchange) = &mut ctx.exchange else {
@@ -151,8 +167,10 @@ impl ProxyHttp for Hooks {
         peer.options.connection_timeout = Some(connect);
         peer.options.total_connection_timeout = Some(connect);
         peer.options.read_timeout = Some(vendor.timeouts.response.min(left));
-        let body_timeout = ctx.connection().map(|connection| connection.listener.body_timeout);
-        peer.options.write_timeout = body_timeout;
+        if !session.as_downstream_mut().is_body_done() {
+            let connection = ctx.connection();
+            peer.options.write_timeout = connection.map(|c| c.listener.body_timeout);
+        }
         Ok(peer)
     }
 
@@ -262,8 +280,8 @@ impl ProxyHttp for Hooks {
         let Some(exchange) = &mut ctx.exchange else {
             return Err(Error::new_in(ErrorType::InternalError));
         };
-        let observed =
-            pipeline::observe(exchange, status, &response.headers, &date, Instant::now());
+        let now = Instant::now();
+        let observed = pipeline::observe(exchange, status, &response.headers, &date, now);
         let edits = match observed {
             Ok(edits) => edits,
             Err(refusal) => {
@@ -273,7 +291,7 @@ impl ProxyHttp for Hooks {
         };
         apply_to_response(response, edits)?;
         if exchange.snapshot.config.server.server_timing {
-            append_server_timing(response, exchange)?;
+            append_server_timing(response, exchange, now)?;
         }
         Ok(())
     }
@@ -361,7 +379,11 @@ impl Hooks {
     fn bound(&self, session: &mut Session, connection: &Connection) {
         let downstream = session.as_downstream_mut();
         downstream.set_read_timeout(Some(connection.listener.body_timeout));
-        downstream.set_write_timeout(Some(connection.listener.body_timeout));
+        // A client of HTTP/1 that does not take its answer is seen at its socket; one of HTTP/2
+        // may keep a single stream waiting.
+        if connection.is_http2() {
+            downstream.set_write_timeout(Some(connection.listener.body_timeout));
+        }
         downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         downstream.set_ignore_info_resp(true);
         if self.state.phase.is_leaving() || connection.is_retired() {

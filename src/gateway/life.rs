@@ -73,6 +73,8 @@ pub struct Parts {
 /// # Errors
 /// What keeps a listener from serving, in words.
 pub fn start(parts: Parts) -> Result<Gateway, String> {
+    // First of all: the configuration was read a moment ago.
+    let seen = watch::fingerprint_of(&parts.config.watched);
     let listeners = parts.config.listeners.clone();
     let admin_tls = parts.config.admin.tls.as_ref();
     let admin_tls = admin_tls.map(|tls| ListenerTlsState::new(tls, &parts.provider, tls::HTTP_1));
@@ -114,7 +116,7 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     let (loader, provider) = (parts.loader, parts.provider);
     let reloader = Reloader { state: state.clone(), live, doors, resolver, loader, provider };
     background.spawn(reloader.run(asked));
-    background.spawn(watch::watch(state.clone()));
+    background.spawn(watch::watch(state.clone(), seen));
     state.phase.advance(Phase::Serving);
     Ok(Gateway { state, addresses, connections, stop_accepting, leaving, accepting, background })
 }

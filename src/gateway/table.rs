@@ -1,17 +1,13 @@
 //! The live connections: how many there may be, and the sweep that ends those that are overdue.
 
 use super::connection::{Closing, Connection};
+use crate::adapters::clock::TICK;
 use crate::adapters::metrics::Metrics;
 use crate::state::{Phase, State};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-/// How often overdue connections are looked for: the precision of every deadline between
-/// requests.
-const SWEEP: Duration = Duration::from_millis(100);
 
 /// Every live client connection.
 #[derive(Default)]
@@ -110,11 +106,13 @@ impl Connections {
         }
     }
 
-    /// Ends overdue connections, and in the drain idle ones, until the task is dropped.
+    /// Keeps the clock ticking, and ends overdue connections and in the drain idle ones, until the
+    /// task is dropped.
     pub async fn sweep(self: Arc<Self>, state: Arc<State>) {
-        let mut ticks = tokio::time::interval(SWEEP);
+        let mut ticks = tokio::time::interval(TICK);
         loop {
             ticks.tick().await;
+            state.clock.tick();
             let now = state.clock.milliseconds();
             let draining = state.phase.get() == Phase::Draining;
             self.close_where(|connection| {

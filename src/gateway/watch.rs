@@ -18,8 +18,9 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Largest file whose content is compared, in bytes.
 const CONTENT_MAX: u64 = 4 << 20;
 
-/// Watches the files of the configuration in force until the task is dropped.
-pub async fn watch(state: Arc<State>) {
+/// Watches the files of the configuration in force until the task is dropped. `seen` is what they
+/// held when they were read: a change in between is one.
+pub async fn watch(state: Arc<State>, mut seen: u64) {
     let changed = Arc::new(Notify::new());
     let for_events = changed.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -30,7 +31,6 @@ pub async fn watch(state: Arc<State>) {
     })
     .ok();
     let mut watched = BTreeSet::new();
-    let mut seen = fingerprint(&state).await;
     loop {
         let told = watcher.as_mut().is_some_and(|watcher| follow(watcher, &mut watched, &state));
         let mut now = fingerprint(&state).await;
@@ -80,12 +80,14 @@ fn follow(
 async fn fingerprint(state: &State) -> u64 {
     state.looks.fetch_add(1, Ordering::Relaxed);
     let watched = state.watched.load_full();
-    let read = tokio::task::spawn_blocking(move || {
-        let mut hasher = DefaultHasher::new();
-        watched.iter().for_each(|path| add(path, &mut hasher));
-        hasher.finish()
-    });
-    read.await.unwrap_or(0)
+    tokio::task::spawn_blocking(move || fingerprint_of(&watched)).await.unwrap_or(0)
+}
+
+/// Tells two contents of these files and folders apart. Blocks.
+pub fn fingerprint_of(watched: &[PathBuf]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    watched.iter().for_each(|path| add(path, &mut hasher));
+    hasher.finish()
 }
 
 fn add(path: &Path, hasher: &mut DefaultHasher) {

@@ -1,5 +1,7 @@
 //! Vendor profiles: what a kind of vendor does, as data, the same schema for ours and a user's.
 
+use http::HeaderName;
+
 /// What a kind of vendor does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
@@ -7,7 +9,7 @@ pub struct Profile {
     pub name: String,
     /// Answer fields that hold the vendor's own id of the request, first present wins, in lower
     /// case.
-    pub request_id_headers: Vec<String>,
+    pub request_id_headers: Vec<HeaderName>,
 }
 
 /// The profiles that come with erpgate: name and text.

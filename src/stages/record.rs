@@ -71,7 +71,7 @@ pub struct Record<'a> {
 impl Record<'_> {
     /// The record as one line, without its end: JSON escapes every control character.
     pub fn line(&self) -> Vec<u8> {
-        let mut line = Vec::with_capacity(512);
+        let mut line = Vec::with_capacity(1024);
         // Writing numbers and strings to memory can't fail.
         let _ = serde_json::to_writer(&mut line, self);
         line

@@ -1,13 +1,13 @@
 //! Vendor profiles: the shipped ones by name, a user's own by path.
 
 use super::Context;
-use super::names::is_token;
 use super::secrets::in_words;
 use crate::config::problem::{Notes, Text, quoted, suggestion};
 use crate::config::raw::at::At;
 use crate::config::raw::profile::RawProfile;
 use crate::config::raw::read::read;
 use crate::profile::{Profile, SHIPPED};
+use http::HeaderName;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -62,8 +62,8 @@ fn resolve(name: &str, notes: &mut Notes) -> Option<Arc<Profile>> {
     let raw = read::<RawProfile>(notes)?;
     let mut request_id_headers = Vec::new();
     for header in raw.request_id_headers.into_iter().flatten() {
-        if is_token(&header.value) {
-            request_id_headers.push(header.value.to_ascii_lowercase());
+        if let Ok(name) = HeaderName::from_bytes(header.value.as_bytes()) {
+            request_id_headers.push(name);
         } else {
             let message = format!("{} is no name of a header field", quoted(&header.value));
             let help = "write it as in \"X-Request-Id\"";

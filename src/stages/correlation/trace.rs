@@ -40,13 +40,21 @@ impl Trace {
 
     /// The trace id, 32 lower-case hexadecimal digits.
     pub fn id(&self) -> String {
-        format!("{:032x}", self.id)
+        let mut digits = [0; 32];
+        write_hex(self.id, &mut digits);
+        digits.map(char::from).iter().collect()
     }
 
     /// The `traceparent` of an attempt; `parent_id` is fresh for each one.
     pub fn parent(&self, parent_id: u64) -> Option<HeaderValue> {
-        let text = format!("00-{:032x}-{:016x}-{:02x}", self.id, parent_id.max(1), self.flags);
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        let (_, rest) = text.split_at_mut_checked(3)?;
+        let (id, rest) = rest.split_at_mut_checked(32)?;
+        write_hex(self.id, id);
+        let (parent, flags) = rest.get_mut(1..)?.split_at_mut_checked(16)?;
+        write_hex(parent_id.max(1).into(), parent);
+        write_hex(self.flags.into(), flags.get_mut(1..)?);
+        HeaderValue::from_bytes(&text).ok()
     }
 
     /// The `tracestate` to pass on.
@@ -73,6 +81,15 @@ fn parse_parent(text: &[u8]) -> Option<(u128, u8)> {
     };
     let valid = complete && rest_fits && trace_id != 0 && parent_id != 0;
     valid.then_some((trace_id, u8::try_from(flags).unwrap_or(0)))
+}
+
+/// Writes the last digits of a number, as many as there is room for.
+fn write_hex(mut number: u128, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        let value = (number & 0xf) as u8;
+        *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
+        number >>= 4;
+    }
 }
 
 /// Lower-case hexadecimal of an exact length.

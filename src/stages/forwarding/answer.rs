@@ -1,20 +1,19 @@
 //! What of a vendor's answer goes to the client.
 
 use super::links::{self, Place};
-use super::{Edits, HOP_BY_HOP, nominated};
+use super::{Edits, is_hop_by_hop};
 use crate::model::base_url::BaseUrl;
 use crate::stages::correlation::{CORRELATION_ID, Correlation, VENDOR_CORRELATION_ID};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Fields that speak of the vendor's own host, or that only the gateway may write: a client that
 /// believed them would leave the gateway, or hold the vendor's session.
-const VENDORS_OWN: [HeaderName; 5] = [
-    header::SET_COOKIE,
-    header::ALT_SVC,
-    header::STRICT_TRANSPORT_SECURITY,
-    HeaderName::from_static("forwarded"),
-    HeaderName::from_static("x-forwarded-for"),
-];
+fn is_vendors_own(name: &str) -> bool {
+    matches!(
+        name,
+        "set-cookie" | "alt-svc" | "strict-transport-security" | "forwarded" | "x-forwarded-for"
+    )
+}
 
 /// `Proxy-Status` (RFC 9209).
 pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -39,12 +38,10 @@ pub fn edits(
     date: &HeaderValue,
 ) -> Edits {
     let mut edits = Edits::with_room();
-    if headers.contains_key(header::CONNECTION) {
-        edits.remove.extend(nominated(headers));
-    }
-    for name in HOP_BY_HOP.into_iter().chain(VENDORS_OWN) {
-        edits.remove_present(headers, name);
-    }
+    // `Connection` itself is the shell's to write.
+    edits.remove_where(headers, |name| {
+        (is_hop_by_hop(name) && name != "connection") || is_vendors_own(name)
+    });
     if let Some(id) = headers.get(CORRELATION_ID) {
         edits.set.push((VENDOR_CORRELATION_ID, id.clone()));
     }

@@ -26,23 +26,34 @@ impl Edits {
         Edits { remove: Vec::with_capacity(8), set: Vec::with_capacity(8), append: Vec::new() }
     }
 
-    fn remove_present(&mut self, headers: &HeaderMap, name: HeaderName) {
-        if headers.contains_key(&name) {
-            self.remove.push(name);
+    /// Removes the fields for which `ends_here` says so, and those that `Connection` names: one
+    /// look at each field.
+    fn remove_where(&mut self, headers: &HeaderMap, ends_here: impl Fn(&str) -> bool) {
+        for name in headers.keys() {
+            if ends_here(name.as_str()) {
+                self.remove.push(name.clone());
+            }
+            if *name == header::CONNECTION {
+                self.remove.extend(nominated(headers));
+            }
         }
     }
 }
 
-/// Connection-specific fields (RFC 9110 §7.6.1, RFC 9113 §8.2.2); `Transfer-Encoding` belongs to
-/// the message framing, which the shell's HTTP layer does.
-const HOP_BY_HOP: [HeaderName; 6] = [
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::UPGRADE,
-];
+/// Whether a field belongs to one connection only (RFC 9110 §7.6.1, RFC 9113 §8.2.2);
+/// `Transfer-Encoding` belongs to the message framing, which the shell's HTTP layer does.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "upgrade"
+    )
+}
 
 /// The fields that `Connection` names.
 fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + '_ {

@@ -1,6 +1,6 @@
 //! What of a request goes to the vendor: target, fields, and who the vendor is told is asking.
 
-use super::{Edits, HOP_BY_HOP, nominated};
+use super::{Edits, is_hop_by_hop};
 use crate::refusal::Refusal;
 use crate::stages::correlation::{CORRELATION_ID, Correlation, trace};
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
@@ -37,10 +37,6 @@ const POSING: [&str; 12] = [
     "client-cert-chain",
     "x-client-id",
 ];
-
-/// A client's own credentials: they prove it to the gateway, and end there.
-const CREDENTIALS: [HeaderName; 3] =
-    [header::AUTHORIZATION, header::COOKIE, HeaderName::from_static("x-api-key")];
 
 /// Who asks, as far as a vendor may be told.
 #[derive(Clone, Copy, Debug)]
@@ -112,14 +108,13 @@ pub fn edits(
     parent_id: u64,
 ) -> Edits {
     let mut edits = Edits::with_room();
-    remove_what_ends_here(&mut edits, headers, policy.passthrough);
+    edits.remove_where(headers, |name| ends_here(name, policy.passthrough));
     edits.set.push((CORRELATION_ID, correlation.field().clone()));
     if let Some(parent) = correlation.trace().parent(parent_id) {
         edits.set.push((trace::TRACEPARENT, parent));
     }
-    match correlation.trace().state() {
-        Some(state) => edits.set.push((trace::TRACESTATE, state.clone())),
-        None => edits.remove_present(headers, trace::TRACESTATE),
+    if let Some(state) = correlation.trace().state() {
+        edits.set.push((trace::TRACESTATE, state.clone()));
     }
     set(&mut edits, header::HOST, policy.authority.as_bytes());
     set(&mut edits, header::VIA, via(headers, version, policy.pseudonym).as_bytes());
@@ -142,23 +137,12 @@ pub fn hops_left(value: &HeaderValue) -> Option<u64> {
     is_number.then(|| value.to_str().ok()?.parse().ok()).flatten()
 }
 
-fn remove_what_ends_here(edits: &mut Edits, headers: &HeaderMap, passthrough: bool) {
-    if headers.contains_key(header::CONNECTION) {
-        edits.remove.extend(nominated(headers));
-        edits.remove.push(header::CONNECTION);
-    }
-    for name in HOP_BY_HOP.into_iter().chain([header::EXPECT]) {
-        edits.remove_present(headers, name);
-    }
-    for name in CREDENTIALS {
-        if !(passthrough && name == header::AUTHORIZATION) {
-            edits.remove_present(headers, name);
-        }
-    }
-    for name in headers.keys() {
-        if could_pose(name.as_str()) {
-            edits.remove.push(name.clone());
-        }
+/// What proves a client to the gateway ends there, like what belongs to its connection.
+fn ends_here(name: &str, passthrough: bool) -> bool {
+    match name {
+        "authorization" => !passthrough,
+        "cookie" | "x-api-key" | "expect" | "tracestate" => true,
+        _ => is_hop_by_hop(name) || could_pose(name),
     }
 }
 

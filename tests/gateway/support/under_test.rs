@@ -106,6 +106,17 @@ impl UnderTest {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: gw.test\r\n\r\n")).await
     }
 
+    /// Waits until so many requests are over for the gateway too: a connection to a vendor is back
+    /// in its pool only then.
+    pub async fn settled(&self, requests: usize) {
+        wait_for(&format!("{requests} records"), async || {
+            let text = self.log.text();
+            let records = text.lines().filter(|line| line.contains("\"event\":\"request\""));
+            (records.count() >= requests).then_some(())
+        })
+        .await;
+    }
+
     /// A GET on the admin listener.
     pub async fn admin_get(&self, path: &str) -> Answer {
         let mut raw = Raw::connect(self.serving.admin).await;

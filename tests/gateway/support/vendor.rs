@@ -49,6 +49,11 @@ impl Drop for Vendor {
 impl Vendor {
     /// Answers each request with `reply`, given the octets of the request.
     pub async fn answering(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Vendor {
+        Vendor::counting(move |request, _| reply(request)).await
+    }
+
+    /// The same, given too how many requests came before it on its connection.
+    pub async fn counting(reply: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Vendor {
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = socket.local_addr().expect("bound");
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -102,13 +107,15 @@ pub fn field(request: &str, name: &str) -> Option<String> {
 
 async fn serve(
     mut tcp: TcpStream,
-    reply: Arc<impl Fn(&str) -> Reply + Send + Sync + 'static>,
+    reply: Arc<impl Fn(&str, usize) -> Reply + Send + Sync + 'static>,
     seen: Arc<Mutex<Vec<String>>>,
 ) {
     let mut buffer = Vec::new();
+    let mut before = 0;
     while let Some(request) = read_request(&mut tcp, &mut buffer).await {
         seen.lock().expect("no panic").push(request.clone());
-        match reply(&request) {
+        before += 1;
+        match reply(&request, before - 1) {
             Reply::Octets(octets) => {
                 if tcp.write_all(&octets).await.is_err() {
                     return;

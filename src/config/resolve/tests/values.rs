@@ -91,10 +91,8 @@ fn profiles_of_a_user_are_read_like_ours() {
     let sources = Memory::default().with("mine.toml", "request_id_headers = [\"X-Mine\"]");
     let config = loaded(&text, sources, Mode::Run).config.expect("a configuration");
     let profile = &config.vendors[0].profile;
-    assert_eq!(
-        (profile.name.as_str(), &profile.request_id_headers[..]),
-        ("mine.toml", &["x-mine".to_owned()][..])
-    );
+    assert_eq!(profile.name, "mine.toml");
+    assert_eq!(profile.request_id_headers, ["x-mine"]);
     assert!(config.watched.contains(&PathBuf::from("mine.toml")));
 
     let broken = "\nrequest_id_heders = []\nrequest_id_headers = [\"a b\", 5]\n";
