@@ -100,11 +100,11 @@ pub fn equip(exchange: &Exchange, headers: &HeaderMap, parent_id: u64) -> Option
         Credential::None | Credential::Passthrough => None,
     };
     let policy = request::Policy {
-        authority: &vendor.base_url.authority,
+        host: exchange.snapshot.hosts.get(taken.matched.route())?,
         forwarded: vendor.forwarded,
         passthrough: matches!(vendor.credential, Credential::Passthrough),
         credential,
-        pseudonym: &exchange.snapshot.config.server.name,
+        via: &exchange.snapshot.via,
     };
     let asker = request::Asker {
         address: arrival.address,

@@ -4,9 +4,12 @@ use crate::adapters::clock::Clock;
 use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
 use crate::config::Config;
+use crate::stages::forwarding::request::Via;
 use crate::stages::routing::Table;
 use crate::tls::ListenerTlsState;
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::HeaderValue;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -21,15 +24,27 @@ pub struct Snapshot {
     pub config: Config,
     /// Its routes, compiled; indices are those of `config.routes`.
     pub table: Table,
+    /// `Host` toward the vendor of each route, in the same order.
+    pub hosts: Vec<HeaderValue>,
+    /// The gateway's member of `Via`.
+    pub via: Via,
     /// Counts configurations from 1.
     pub generation: u64,
 }
 
 impl Snapshot {
-    /// Compiles a configuration.
-    pub fn new(config: Config, generation: u64) -> Snapshot {
+    /// Compiles a configuration; `None` if a name in it can't stand in a field, which has been
+    /// checked.
+    pub fn new(config: Config, generation: u64) -> Option<Snapshot> {
         let places = config.routes.iter().map(|route| (route.host.as_deref(), &*route.prefix));
-        Snapshot { table: Table::new(places), generation, config }
+        let table = Table::new(places);
+        let hosts = config.routes.iter().map(|route| {
+            let authority = Bytes::from(route.vendor.base_url.authority.clone());
+            HeaderValue::from_maybe_shared(authority).ok()
+        });
+        let hosts = hosts.collect::<Option<Vec<HeaderValue>>>()?;
+        let via = Via::new(&config.server.name)?;
+        Some(Snapshot { table, hosts, via, generation, config })
     }
 }
 
@@ -58,9 +73,9 @@ pub struct State {
 }
 
 impl State {
-    /// Shares a first configuration. Reloads are asked for through the receiver.
+    /// Shares the first configuration. Reloads are asked for through the receiver.
     pub fn new(
-        config: Config,
+        snapshot: Snapshot,
         admin_tls: Option<ListenerTlsState>,
         metrics: Metrics,
         log: Log,
@@ -68,10 +83,10 @@ impl State {
         metrics.config_generation.set(1);
         let (reloads, asked) = mpsc::channel(RELOADS_WAITING);
         let state = Arc::new(State {
-            watched: ArcSwap::from_pointee(config.watched.clone()),
+            watched: ArcSwap::from_pointee(snapshot.config.watched.clone()),
             looks: AtomicU64::new(0),
             reloads,
-            snapshot: ArcSwap::from_pointee(Snapshot::new(config, 1)),
+            snapshot: ArcSwap::from_pointee(snapshot),
             metrics,
             log,
             clock: Arc::default(),

@@ -15,7 +15,7 @@ use crate::adapters::metrics::Metrics;
 use crate::adapters::resolver::Resolver;
 use crate::config::Config;
 use crate::refusal::{Executed, Refusal};
-use crate::state::{Phase, State};
+use crate::state::{Phase, Snapshot, State};
 use crate::tls::{self, ListenerTlsState};
 use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerOptions;
@@ -79,7 +79,8 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     let admin_tls = parts.config.admin.tls.as_ref();
     let admin_tls = admin_tls.map(|tls| ListenerTlsState::new(tls, &parts.provider, tls::HTTP_1));
     let admin_tls = admin_tls.transpose().map_err(|error| format!("admin listener: {error}"))?;
-    let (state, asked) = State::new(parts.config, admin_tls, parts.metrics, parts.log);
+    let snapshot = Snapshot::new(parts.config, 1).ok_or("a name can't stand in a field")?;
+    let (state, asked) = State::new(snapshot, admin_tls, parts.metrics, parts.log);
     let resolver = Arc::new(Resolver::default());
     let snapshot = state.snapshot.load_full();
     let peers = Peers::new(&snapshot.config, &resolver);

@@ -66,11 +66,17 @@ impl Reloader {
             let what = |key: &String| format!("{key}: this change needs a restart");
             return refused(keys.iter().map(what).collect());
         }
-        match self.prepare(&config) {
-            Ok(prepared) => {
-                ReloadOutcome::Accepted { generation: self.take_up(config, prepared), warnings }
+        let prepared = match self.prepare(&config) {
+            Ok(prepared) => prepared,
+            Err(problem) => return refused(vec![problem]),
+        };
+        let generation = self.live.load().snapshot.generation + 1;
+        match Snapshot::new(config, generation) {
+            Some(snapshot) => {
+                self.take_up(snapshot, prepared);
+                ReloadOutcome::Accepted { generation, warnings }
             }
-            Err(problem) => refused(vec![problem]),
+            None => refused(vec!["a name can't stand in a field".to_owned()]),
         }
     }
 
@@ -89,11 +95,11 @@ impl Reloader {
         })
     }
 
-    fn take_up(&self, config: Config, prepared: PreparedTls) -> u64 {
-        let generation = self.live.load().snapshot.generation + 1;
-        let listeners: Vec<Arc<Listener>> = config.listeners.clone();
-        let peers = Peers::new(&config, &self.resolver);
-        let snapshot = Arc::new(Snapshot::new(config, generation));
+    fn take_up(&self, snapshot: Snapshot, prepared: PreparedTls) {
+        let generation = snapshot.generation;
+        let listeners: Vec<Arc<Listener>> = snapshot.config.listeners.clone();
+        let peers = Peers::new(&snapshot.config, &self.resolver);
+        let snapshot = Arc::new(snapshot);
         self.live.store(Arc::new(Live { snapshot: snapshot.clone(), peers }));
         self.state.snapshot.store(snapshot);
         self.state.metrics.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
@@ -108,7 +114,6 @@ impl Reloader {
         if let (Some(tls), Some(prepared)) = (&self.state.admin_tls, prepared.admin) {
             tls.commit(prepared);
         }
-        generation
     }
 
     /// Connections whose client certificate is no longer accepted take no further request.

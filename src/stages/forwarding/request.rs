@@ -53,15 +53,39 @@ pub struct Asker<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
     /// `Host` to send.
-    pub authority: &'a str,
+    pub host: &'a HeaderValue,
     /// Whether it learns the client's address.
     pub forwarded: Forwarded,
     /// Whether the client's `Authorization` goes on.
     pub passthrough: bool,
     /// The gateway's own field, if it shows one.
     pub credential: Option<(&'a str, &'a [u8])>,
-    /// The gateway's pseudonym.
-    pub pseudonym: &'a str,
+    /// The gateway's own member of `Via`.
+    pub via: &'a Via,
+}
+
+/// The gateway's member of `Via` for each version that a client may speak: made once.
+#[derive(Clone, Debug)]
+pub struct Via {
+    http_1_0: HeaderValue,
+    http_1_1: HeaderValue,
+    http_2: HeaderValue,
+}
+
+impl Via {
+    /// For this pseudonym; `None` if it can't stand in a field.
+    pub fn new(pseudonym: &str) -> Option<Via> {
+        let member = |version: &str| HeaderValue::from_str(&format!("{version} {pseudonym}")).ok();
+        Some(Via { http_1_0: member("1.0")?, http_1_1: member("1.1")?, http_2: member("2")? })
+    }
+
+    fn member(&self, version: Version) -> &HeaderValue {
+        match version {
+            Version::HTTP_2 => &self.http_2,
+            Version::HTTP_10 => &self.http_1_0,
+            _ => &self.http_1_1,
+        }
+    }
 }
 
 /// Refuses a request that has been here before (RFC 9110 §7.6.3).
@@ -116,8 +140,8 @@ pub fn edits(
     if let Some(state) = correlation.trace().state() {
         edits.set.push((trace::TRACESTATE, state.clone()));
     }
-    set(&mut edits, header::HOST, policy.authority.as_bytes());
-    set(&mut edits, header::VIA, via(headers, version, policy.pseudonym).as_bytes());
+    edits.set.push((header::HOST, policy.host.clone()));
+    edits.set.push((header::VIA, via(headers, policy.via.member(version))));
     if let Some((name, value)) = policy.credential
         && let Ok(name) = HeaderName::from_bytes(name.as_bytes())
     {
@@ -173,19 +197,13 @@ fn set(edits: &mut Edits, name: HeaderName, value: &[u8]) {
 }
 
 /// Every earlier member and ours behind them, as one line.
-fn via(headers: &HeaderMap, version: Version, pseudonym: &str) -> String {
-    let mut line = String::new();
-    for earlier in headers.get_all(header::VIA).iter().filter_map(|via| via.to_str().ok()) {
-        line.push_str(earlier);
-        line.push_str(", ");
+fn via(headers: &HeaderMap, ours: &HeaderValue) -> HeaderValue {
+    if !headers.contains_key(header::VIA) {
+        return ours.clone();
     }
-    line.push_str(match version {
-        Version::HTTP_2 => "2 ",
-        Version::HTTP_10 => "1.0 ",
-        _ => "1.1 ",
-    });
-    line.push_str(pseudonym);
-    line
+    let earlier = headers.get_all(header::VIA).iter().map(HeaderValue::as_bytes);
+    let line: Vec<&[u8]> = earlier.chain([ours.as_bytes()]).collect();
+    HeaderValue::from_bytes(&line.join(b", ".as_slice())).unwrap_or_else(|_| ours.clone())
 }
 
 fn tell_who_asks(edits: &mut Edits, asker: Asker<'_>, forwarded: Forwarded) {
@@ -220,13 +238,16 @@ mod tests {
     use super::*;
     use crate::stages::correlation::{Entropy, correlate};
 
-    const POLICY: Policy<'static> = Policy {
-        authority: "vendor.example.com",
-        forwarded: Forwarded::Off,
-        passthrough: false,
-        credential: None,
-        pseudonym: "erpgate",
-    };
+    fn policy() -> Policy<'static> {
+        let via = Via::new("erpgate").expect("a token");
+        Policy {
+            host: Box::leak(Box::new(HeaderValue::from_static("vendor.example.com"))),
+            forwarded: Forwarded::Off,
+            passthrough: false,
+            credential: None,
+            via: Box::leak(Box::new(via)),
+        }
+    }
 
     fn applied(fields: &[(&'static str, &'static str)], policy: Policy<'_>) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -246,12 +267,15 @@ mod tests {
         for (name, value) in edits.set {
             headers.insert(name, value);
         }
+        for (name, value) in edits.append {
+            headers.append(name, value);
+        }
         headers
     }
 
     #[test]
     fn sets_what_is_the_gateways_own() {
-        let sent = applied(&[("host", "gw"), ("via", "1.0 fred"), ("x-other", "1")], POLICY);
+        let sent = applied(&[("host", "gw"), ("via", "1.0 fred"), ("x-other", "1")], policy());
         assert_eq!(sent["host"], "vendor.example.com");
         assert_eq!(sent["via"], "1.0 fred, 1.1 erpgate");
         assert_eq!(sent["x-correlation-id"], "a".repeat(36).as_str());
@@ -278,7 +302,7 @@ mod tests {
                 ("client-cert", ":AAAA:"),
                 ("x-forwarded-like", "kept"),
             ],
-            POLICY,
+            policy(),
         );
         let mut left: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
@@ -287,9 +311,9 @@ mod tests {
 
     #[test]
     fn credentials_and_passthrough() {
-        let own = Policy { credential: Some(("authorization", b"Bearer ours")), ..POLICY };
+        let own = Policy { credential: Some(("authorization", b"Bearer ours")), ..policy() };
         assert_eq!(applied(&[("authorization", "Bearer t")], own)["authorization"], "Bearer ours");
-        let through = Policy { passthrough: true, ..POLICY };
+        let through = Policy { passthrough: true, ..policy() };
         let sent = applied(&[("authorization", "Bearer t"), ("cookie", "a=b")], through);
         assert_eq!(sent["authorization"], "Bearer t");
         assert!(!sent.contains_key("cookie"));
@@ -297,17 +321,17 @@ mod tests {
 
     #[test]
     fn tells_who_asks_only_when_told_to() {
-        let sent = applied(&[], Policy { forwarded: Forwarded::Rfc7239, ..POLICY });
+        let sent = applied(&[], Policy { forwarded: Forwarded::Rfc7239, ..policy() });
         let expected = "for=\"[2001:db8::17]\";proto=https;host=\"gw.example.com:8443\"";
         assert_eq!(sent["forwarded"], expected);
-        let sent = applied(&[], Policy { forwarded: Forwarded::XForwarded, ..POLICY });
+        let sent = applied(&[], Policy { forwarded: Forwarded::XForwarded, ..policy() });
         assert_eq!(sent["x-forwarded-for"], "2001:db8::17");
         assert_eq!(sent["x-forwarded-proto"], "https");
     }
 
     #[test]
     fn counts_hops_and_sees_loops() {
-        assert_eq!(applied(&[("max-forwards", "5")], POLICY)["max-forwards"], "4");
+        assert_eq!(applied(&[("max-forwards", "5")], policy())["max-forwards"], "4");
         let mut headers = HeaderMap::new();
         headers.append("via", HeaderValue::from_static("1.1 fred, 2 erpgate"));
         assert_eq!(check_loop(&headers, "erpgate"), Err(Refusal::LoopDetected));
