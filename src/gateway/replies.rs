@@ -74,9 +74,6 @@ pub fn make(
     if let Refusal::MethodNotAllowed(allowed) = refusal {
         put(header::ALLOW, &allowed.allow());
     }
-    if let Some(seconds) = refusal.retry_after_seconds() {
-        put(header::RETRY_AFTER, &seconds.to_string());
-    }
     Reply { status: refusal.status(), fields, body }
 }
 

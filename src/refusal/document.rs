@@ -42,9 +42,6 @@ pub fn write(refusal: &Refusal, circumstances: &Circumstances<'_>) -> Vec<u8> {
     put("action", refusal.action().into());
     put("executed", executed.as_str().into());
     put("retryable", refusal.retryable(executed).into());
-    if let Some(seconds) = refusal.retry_after_seconds() {
-        put("retry_after", seconds.into());
-    }
     put("correlation_id", circumstances.correlation_id.into());
     if let Some(vendor) = &circumstances.vendor {
         put("vendor", vendor.to_json());
@@ -63,14 +60,6 @@ impl VendorFacts<'_> {
             members.insert("request_id".into(), id.into());
         }
         Value::Object(members)
-    }
-}
-
-impl Refusal {
-    /// Seconds for `Retry-After`, on each 429 and 503 that erpgate makes.
-    pub fn retry_after_seconds(&self) -> Option<u64> {
-        // A draining process is replaced, or gone, within moments: there is nothing to compute.
-        matches!(self, Refusal::GatewayDraining).then_some(1)
     }
 }
 

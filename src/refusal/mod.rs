@@ -48,8 +48,6 @@ pub enum Refusal {
     VendorTimeout,
     /// The route's deadline passed.
     DeadlineExceeded,
-    /// The gateway is shutting down.
-    GatewayDraining,
     /// A defect of the gateway.
     GatewayFault,
 }
@@ -114,7 +112,6 @@ impl Refusal {
             Refusal::VendorCredentialRejected => "vendor-credential-rejected",
             Refusal::VendorTimeout => "vendor-timeout",
             Refusal::DeadlineExceeded => "deadline-exceeded",
-            Refusal::GatewayDraining => "gateway-draining",
             Refusal::GatewayFault => "gateway-fault",
         }
     }
@@ -137,7 +134,6 @@ impl Refusal {
             | Refusal::VendorResponseInvalid(_)
             | Refusal::VendorRedirectRefused
             | Refusal::VendorCredentialRejected => 502,
-            Refusal::GatewayDraining => 503,
             Refusal::VendorTimeout | Refusal::DeadlineExceeded => 504,
         }
     }
@@ -162,7 +158,7 @@ impl Refusal {
             | Refusal::VendorCredentialRejected
             | Refusal::VendorTimeout
             | Refusal::DeadlineExceeded => "outcome",
-            Refusal::GatewayDraining | Refusal::GatewayFault => "gateway",
+            Refusal::GatewayFault => "gateway",
         }
     }
 
@@ -188,7 +184,6 @@ impl Refusal {
             Refusal::VendorCredentialRejected => "Vendor refused the gateway's credential",
             Refusal::VendorTimeout => "Vendor did not answer in time",
             Refusal::DeadlineExceeded => "Deadline exceeded",
-            Refusal::GatewayDraining => "Gateway shutting down",
             Refusal::GatewayFault => "Gateway fault",
         }
     }
@@ -226,7 +221,6 @@ impl Refusal {
             }
             Refusal::VendorTimeout => "The vendor sent no answer in time.".into(),
             Refusal::DeadlineExceeded => "The route's deadline passed without an answer.".into(),
-            Refusal::GatewayDraining => "The gateway is shutting down.".into(),
             Refusal::GatewayFault => "The gateway met a defect of its own.".into(),
         }
     }
@@ -260,7 +254,6 @@ impl Refusal {
             Refusal::VendorCredentialRejected => {
                 "Ask the gateway's operator to check the vendor's credential."
             }
-            Refusal::GatewayDraining => "Send the request again.",
             Refusal::GatewayFault => "Report the correlation id to the gateway's operator.",
         }
     }
@@ -277,7 +270,6 @@ impl Refusal {
             }
             Refusal::VendorCredentialRejected => "http_request_denied",
             Refusal::VendorTimeout | Refusal::DeadlineExceeded => "http_response_timeout",
-            Refusal::GatewayDraining => "proxy_internal_response",
             Refusal::GatewayFault => "proxy_internal_error",
             _ => "http_request_error",
         }
@@ -290,8 +282,7 @@ impl Refusal {
             | Refusal::VendorUnreachable(_)
             | Refusal::VendorResponseInvalid(_)
             | Refusal::VendorTimeout
-            | Refusal::DeadlineExceeded
-            | Refusal::GatewayDraining => executed == Executed::No,
+            | Refusal::DeadlineExceeded => executed == Executed::No,
             _ => false,
         }
     }
