@@ -1,7 +1,9 @@
 //! One exchange with a client: what is known of it so far, from its head to its record.
 
-use crate::config::{Listener, Route, Vendor};
+use crate::config::{Credential, Listener, Route, Vendor};
 use crate::refusal::Refusal;
+use crate::stages::authentication::{Certificate, Client, Scheme};
+use crate::stages::authorization::{Forbidden, Grant};
 use crate::stages::correlation::Correlation;
 use crate::stages::outcome::Attempt;
 use crate::stages::routing::Match;
@@ -30,6 +32,8 @@ pub struct Arrival {
     pub path: String,
     /// The raw query.
     pub query: Option<String>,
+    /// The certificate that the client showed in its handshake.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// What is known of one exchange.
@@ -44,6 +48,8 @@ pub struct Exchange {
     pub began: Instant,
     /// The route it takes, once that is decided.
     pub taken: Option<Taken>,
+    /// What was decided about who calls and what it may do.
+    pub access: Option<Access>,
     /// What the vendor was asked and answered.
     pub vendor: VendorSide,
     /// What was answered in the vendor's place.
@@ -63,6 +69,23 @@ pub struct Taken {
     pub matched: Match,
     /// Whether the request only reads.
     pub reads: bool,
+}
+
+/// What was decided about who calls and what it may do: the ground of an audit line.
+#[derive(Clone)]
+pub struct Access {
+    /// How the caller proved who it is, or tried to.
+    pub scheme: Scheme,
+    /// What the credential says of its owner, where no client is known.
+    pub identity: Option<String>,
+    /// The client, once it is known.
+    pub client: Option<Client>,
+    /// The rule that allows it.
+    pub grant: Option<Grant>,
+    /// What keeps it out.
+    pub barred: Option<Forbidden>,
+    /// Number of the policies that it was decided under.
+    pub generation: u64,
 }
 
 /// What happened at the vendor.
@@ -85,6 +108,17 @@ pub struct VendorSide {
 }
 
 impl Exchange {
+    /// The client, once it is known.
+    pub fn client(&self) -> Option<&Client> {
+        self.access.as_ref()?.client.as_ref()
+    }
+
+    /// What proves the gateway to the vendor, once a rule allows the request.
+    pub fn credential(&self) -> Option<&Credential> {
+        let grant = self.access.as_ref()?.grant.as_ref()?;
+        Some(self.taken.as_ref()?.route.credential(grant.rule().credential.as_ref()))
+    }
+
     /// The vendor, once a route was found.
     pub fn vendor_config(&self) -> Option<&Arc<Vendor>> {
         self.taken.as_ref().map(|taken| &taken.route.vendor)

@@ -1,17 +1,17 @@
 //! The life of a request, on one page.
 //!
 //! ```text
-//! receive → decide → equip → (send) → observe → settle
+//! receive → decide → admit → equip → (send) → observe → settle
 //! ```
 //!
 //! The shell (`gateway`) reads a head, calls `receive` and `decide`, and answers what is refused.
-//! For each attempt it calls `equip`, sends, and calls `observe` on the head that comes back.
-//! `settle` (in `settlement.rs`) always runs, once. Nothing on this page touches a socket.
+//! For each attempt it calls `admit` and `equip`, sends, and calls `observe` on the head that comes
+//! back. `settle` (in `settlement.rs`) always runs, once. Nothing on this page touches a socket.
 //!
-//! Where the next rooms open: authentication and authorization between `take_route` and
-//! `check_path` in [`decide`]; limits and reservation behind `check_length`; admission, circuit and
-//! credentials at the top of [`equip`].
+//! Where the next rooms open: limits and reservation behind `check_length` in [`decide`]; the
+//! vendor's queue in [`admit`]; circuit at the top of [`equip`].
 
+use crate::access;
 use crate::config::{Credential, Route};
 use crate::exchange::{Arrival, Exchange, Taken, VendorSide};
 use crate::model::methods;
@@ -20,9 +20,9 @@ use crate::stages::correlation::{self, CORRELATION_ID, Entropy};
 use crate::stages::forwarding::links::Place;
 use crate::stages::forwarding::{Edits, answer, request};
 use crate::stages::validation::path::AllowInPath;
-use crate::stages::validation::{self, Head, HeadLimits, Tls};
+use crate::stages::validation::{self, Head, HeadLimits, Sound, Tls};
 use crate::stages::{outcome, routing};
-use crate::state::Snapshot;
+use crate::state::{Snapshot, State};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,6 +53,7 @@ pub fn receive(
         correlation: correlation::correlate(headers, entropy),
         began: now,
         taken: None,
+        access: None,
         vendor: VendorSide::default(),
         refusal: None,
         reason: None,
@@ -60,15 +61,37 @@ pub fn receive(
     }
 }
 
-/// Does it mean one thing, where does it go, and may it go there.
+/// Does it mean one thing, where does it go, who sends it, and may it go there.
 ///
 /// # Errors
 /// The first refusal, in the order of INTERFACE §5's stages.
-pub fn decide(
+pub async fn decide(
+    state: &State,
     exchange: &mut Exchange,
     head: &Head<'_>,
     tls: Option<Tls<'_>>,
 ) -> Result<Decision, Refusal> {
+    let (sound, route) = find_route(exchange, head, tls)?;
+    let client = access::authenticate(state, exchange, head.headers).await?;
+    access::authorize(exchange, client)?;
+    validation::check_length(sound, head.headers, route.body_bytes_max)?;
+    request::check_loop(head.headers, &exchange.snapshot.config.server.name)?;
+    let hops = head.headers.get(header::MAX_FORWARDS).and_then(request::hops_left);
+    if head.method == "OPTIONS" && hops == Some(0) {
+        return Ok(Decision::AnswerOptions { allow: route.methods.allow() });
+    }
+    Ok(Decision::Forward)
+}
+
+/// Does it mean one thing, and where does it go.
+///
+/// # Errors
+/// The first refusal.
+pub fn find_route(
+    exchange: &mut Exchange,
+    head: &Head<'_>,
+    tls: Option<Tls<'_>>,
+) -> Result<(Sound, Arc<Route>), Refusal> {
     let sound = validation::check_head(head, limits_of(exchange), tls)?;
     let route = match take_route(exchange, head) {
         Ok(route) => route,
@@ -79,30 +102,36 @@ pub fn decide(
     };
     validation::check_path(sound, head.path, route.allow_in_path)?;
     routing::check_method(route.methods, head.method)?;
-    validation::check_length(sound, head.headers, route.body_bytes_max)?;
-    request::check_loop(head.headers, &exchange.snapshot.config.server.name)?;
-    let hops = head.headers.get(header::MAX_FORWARDS).and_then(request::hops_left);
-    if head.method == "OPTIONS" && hops == Some(0) {
-        return Ok(Decision::AnswerOptions { allow: route.methods.allow() });
-    }
-    Ok(Decision::Forward)
+    Ok((sound, route))
 }
 
-/// An attempt is about to be made: the target, and what to change in the head.
+/// An attempt is about to be made: what was allowed under policies that have changed since is
+/// looked at again.
+///
+/// # Errors
+/// What the policies in force refuse.
+pub fn admit(state: &State, exchange: &mut Exchange) -> Result<(), Refusal> {
+    access::again(state, exchange)
+}
+
+/// The target of the attempt, and what to change in the head.
 pub fn equip(exchange: &Exchange, headers: &HeaderMap, parent_id: u64) -> Option<(String, Edits)> {
     let taken = exchange.taken.as_ref()?;
     let vendor = &taken.route.vendor;
     let arrival = &exchange.arrival;
     let rest = taken.matched.rest(&arrival.path);
     let target = request::target(&vendor.base_url.path, rest, arrival.query.as_deref());
-    let credential = match &vendor.credential {
+    // Nothing is sent for a client that no rule allows.
+    let chosen = exchange.credential()?;
+    let credential = match chosen {
         Credential::Field { name, value, .. } => Some((name.as_str(), value.expose())),
         Credential::None | Credential::Passthrough => None,
     };
     let policy = request::Policy {
         host: exchange.snapshot.hosts.get(taken.matched.route())?,
         forwarded: vendor.forwarded,
-        passthrough: matches!(vendor.credential, Credential::Passthrough),
+        passthrough: matches!(chosen, Credential::Passthrough),
+        key_fields: &vendor.profile.key_headers,
         credential,
         via: &exchange.snapshot.via,
     };
@@ -127,6 +156,7 @@ pub fn observe(
     date: &HeaderValue,
     now: Instant,
 ) -> Result<Edits, Refusal> {
+    let passthrough = matches!(exchange.credential(), Some(Credential::Passthrough));
     let Some(taken) = &exchange.taken else { return Err(Refusal::GatewayFault) };
     let vendor = &taken.route.vendor;
     let side = &mut exchange.vendor;
@@ -135,7 +165,6 @@ pub fn observe(
     side.request_id = vendor.profile.request_id_headers.iter().find_map(|name| text(headers, name));
     side.correlation_id = text(headers, &CORRELATION_ID);
     let place = place(&exchange.arrival, &taken.route);
-    let passthrough = matches!(vendor.credential, Credential::Passthrough);
     outcome::observe(status, headers, &vendor.base_url, place, passthrough)?;
     // A redirect's Location is rewritten in any case: unchanged it would lead off the gateway.
     let links = (taken.route.rewrite_links || (300..400).contains(&status)).then_some(place);

@@ -4,7 +4,8 @@ use crate::adapters::clock;
 use crate::exchange::Exchange;
 use crate::model::methods;
 use crate::refusal::Refusal;
-use crate::stages::record::{self, Record};
+use crate::stages::authentication::Proof;
+use crate::stages::record::{self, Decision, Record};
 use crate::state::State;
 use http::{StatusCode, Version};
 use std::time::{Duration, Instant};
@@ -30,11 +31,12 @@ pub fn settle(state: &State, exchange: &Exchange, ending: Ending, now: Instant) 
     let method = methods::label(&exchange.arrival.method);
     let metrics = &state.metrics;
     let status = StatusCode::from_u16(ending.status).ok();
-    let labels = [route, UNKNOWN, method, record::status_label(status.as_ref())];
+    let client = exchange.client().map_or(UNKNOWN, |client| client.name());
+    let labels = [route, client, method, record::status_label(status.as_ref())];
     metrics.requests.with_label_values(&labels).inc();
     metrics.request_duration.with_label_values(&[route]).observe(total.as_secs_f64());
     if let Some(refusal) = &exchange.refusal {
-        metrics.refusals.with_label_values(&[refusal.slug(), route, UNKNOWN]).inc();
+        metrics.refusals.with_label_values(&[refusal.slug(), route, client]).inc();
     }
     let asked = exchange.vendor_config().filter(|_| exchange.vendor.attempts > 0);
     if let Some(vendor) = asked {
@@ -51,6 +53,8 @@ pub fn settle(state: &State, exchange: &Exchange, ending: Ending, now: Instant) 
         }
     }
     let arrival = &exchange.arrival;
+    let grant = exchange.access.as_ref().and_then(|access| access.grant.as_ref());
+    let rule = grant.map(|grant| grant.rule().place.to_string());
     let config = &exchange.snapshot.config;
     let line = Record {
         time: &clock::timestamp(),
@@ -58,11 +62,12 @@ pub fn settle(state: &State, exchange: &Exchange, ending: Ending, now: Instant) 
         correlation_id: exchange.correlation.id(),
         client_correlation_id: exchange.correlation.refused(),
         trace_id: &exchange.correlation.trace().id(),
-        client: UNKNOWN,
+        client,
         address: &arrival.address.to_string(),
         listener: &arrival.listener.name,
         protocol: protocol(arrival.version),
         route,
+        rule: rule.as_deref(),
         vendor: asked.map(|vendor| &*vendor.name),
         method: &arrival.method,
         path: &record::loggable_target(
@@ -81,9 +86,51 @@ pub fn settle(state: &State, exchange: &Exchange, ending: Ending, now: Instant) 
         bytes_out: ending.bytes_out,
         vendor_request_id: exchange.vendor.request_id.as_deref(),
         vendor_correlation_id: exchange.vendor.correlation_id.as_deref(),
-    }
-    .line();
-    state.log.line(&line);
+    };
+    state.log.line(&record::line(&line));
+}
+
+/// Who was let in or kept out, by which rule and why: one line for each decision.
+pub fn audit(state: &State, exchange: &Exchange) {
+    let Some(access) = &exchange.access else { return };
+    let arrival = &exchange.arrival;
+    let barred = access.barred.as_ref();
+    let rule_reason = barred.and_then(|barred| barred.words.as_deref());
+    let rule = match &access.grant {
+        Some(grant) => Some(grant.rule().place.to_string()),
+        None => barred.and_then(|barred| Some(barred.rule.as_ref()?.to_string())),
+    };
+    let proved = access.client.as_ref().and_then(|client| client.proofs().first());
+    let identity = proved.map(Proof::describe).or_else(|| match &arrival.certificate {
+        Some(shown) => {
+            access.identity.clone().or(Some(format!("certificate {}", shown.digest.short())))
+        }
+        None => access.identity.clone(),
+    });
+    let line = Decision {
+        time: &clock::timestamp(),
+        event: "audit",
+        action: "access",
+        result: if access.grant.is_some() { "allowed" } else { "refused" },
+        correlation_id: exchange.correlation.id(),
+        client: access.client.as_ref().map_or(UNKNOWN, |client| client.name()),
+        scheme: access.scheme.label(),
+        identity: identity.as_deref(),
+        address: &arrival.address.to_string(),
+        listener: &arrival.listener.name,
+        route: exchange.taken.as_ref().map_or(UNKNOWN, |taken| &*taken.route.name),
+        method: &arrival.method,
+        path: &record::loggable_target(
+            &arrival.path,
+            arrival.query.as_deref(),
+            &exchange.snapshot.config.log.redact_query,
+        ),
+        rule: rule.as_deref(),
+        refusal: barred.map(|barred| barred.denial.refusal.slug()),
+        reason: barred.map(|barred| barred.denial.reason),
+        rule_reason,
+    };
+    state.log.line(&record::line(&line));
 }
 
 fn milliseconds(duration: Duration) -> f64 {

@@ -4,6 +4,8 @@ use crate::adapters::clock::Clock;
 use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
 use crate::config::Config;
+use crate::identity::{Issuers, Means, Tokens};
+use crate::model::rates::Gcra;
 use crate::stages::forwarding::request::Via;
 use crate::stages::routing::Table;
 use crate::tls::ListenerTlsState;
@@ -12,7 +14,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 /// Reloads that may wait while one runs.
@@ -28,6 +30,12 @@ pub struct Snapshot {
     pub hosts: Vec<HeaderValue>,
     /// The gateway's member of `Via`.
     pub via: Via,
+    /// Who knows whether tokens are genuine.
+    pub issuers: Issuers,
+    /// How often an address may fail to authenticate.
+    pub failed_auth: Gcra,
+    /// Whether each API key was verified before, by its number.
+    keys_seen: Vec<AtomicBool>,
     /// Counts configurations from 1.
     pub generation: u64,
 }
@@ -35,7 +43,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// Compiles a configuration; `None` if a name in it can't stand in a field, which has been
     /// checked.
-    pub fn new(config: Config, generation: u64) -> Option<Snapshot> {
+    pub fn new(config: Config, issuers: Issuers, previous: Option<&Snapshot>) -> Option<Snapshot> {
+        let generation = previous.map_or(1, |previous| previous.generation + 1);
         let places = config.routes.iter().map(|route| (route.host.as_deref(), &*route.prefix));
         let table = Table::new(places);
         let hosts = config.routes.iter().map(|route| {
@@ -44,14 +53,51 @@ impl Snapshot {
         });
         let hosts = hosts.collect::<Option<Vec<HeaderValue>>>()?;
         let via = Via::new(&config.server.name)?;
-        Some(Snapshot { table, hosts, via, generation, config })
+        let rate = config.server.failed_auth_rate;
+        let failed_auth = Gcra::new(rate, rate.count);
+        let keys_seen = keys_seen(&config, previous);
+        Some(Snapshot { table, hosts, via, issuers, failed_auth, keys_seen, generation, config })
     }
+
+    /// Whether the API key of this number was verified before.
+    pub fn has_seen_key(&self, number: usize) -> bool {
+        self.keys_seen.get(number).is_some_and(|seen| seen.load(Ordering::Relaxed))
+    }
+
+    /// The API key of this number was verified.
+    pub fn sees_key(&self, number: usize) {
+        // Written once: every core has its own copy of what is only read.
+        if let Some(seen) = self.keys_seen.get(number).filter(|seen| !seen.load(Ordering::Relaxed))
+        {
+            seen.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What is known of each API key, from before where it was listed then.
+fn keys_seen(config: &Config, previous: Option<&Snapshot>) -> Vec<AtomicBool> {
+    let directory = &config.policies.directory;
+    let mut seen: Vec<AtomicBool> = directory.keys().map(|_| AtomicBool::new(false)).collect();
+    for (digest, number) in directory.keys() {
+        let before = previous.and_then(|previous| {
+            let number = previous.config.policies.directory.number(digest)?;
+            Some(previous.has_seen_key(number))
+        });
+        if let (Some(true), Some(seen)) = (before, seen.get_mut(number)) {
+            *seen.get_mut() = true;
+        }
+    }
+    seen
 }
 
 /// Everything that requests share.
 pub struct State {
     /// The configuration in force.
     pub snapshot: ArcSwap<Snapshot>,
+    /// Tokens that were verified.
+    pub tokens: Tokens,
+    /// What issuers are asked with.
+    pub means: Means,
     /// Counters.
     pub metrics: Metrics,
     /// Log lines.
@@ -76,6 +122,7 @@ impl State {
     /// Shares the first configuration. Reloads are asked for through the receiver.
     pub fn new(
         snapshot: Snapshot,
+        means: Means,
         admin_tls: Option<ListenerTlsState>,
         metrics: Metrics,
         log: Log,
@@ -87,6 +134,8 @@ impl State {
             looks: AtomicU64::new(0),
             reloads,
             snapshot: ArcSwap::from_pointee(snapshot),
+            tokens: Tokens::default(),
+            means,
             metrics,
             log,
             clock: Arc::default(),

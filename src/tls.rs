@@ -6,7 +6,9 @@
 //! handshake never outlives a revoked authority. What a resumed session restores is verified once
 //! more all the same, because a certificate may have expired meanwhile.
 
-use crate::config::{Certificate, ClientAuth, ListenerTls};
+use crate::config::{self, ClientAuth, ListenerTls};
+use crate::model::digest::Sha256;
+use crate::stages::authentication::Certificate;
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -18,6 +20,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
 
 /// What a TLS handshake told.
 pub struct TlsFacts {
@@ -29,6 +34,8 @@ pub struct TlsFacts {
     pub http2: bool,
     /// The client's own certificate and its chain.
     pub client_certificates: Vec<CertificateDer<'static>>,
+    /// What the client's own certificate says.
+    pub client: Option<Arc<Certificate>>,
 }
 
 /// What a listener shows and demands; swapped when its files change.
@@ -110,6 +117,7 @@ impl ListenerTlsState {
             certificate_names: current.names.of(server_name.as_deref()),
             server_name,
             http2: session.alpn_protocol() == Some(b"h2"),
+            client: chain.first().map(|leaf| Arc::new(look_at(leaf))),
             client_certificates: chain,
         };
         Ok((stream, facts))
@@ -160,6 +168,27 @@ impl Current {
     }
 }
 
+/// What a client certificate that was verified is known by.
+fn look_at(leaf: &CertificateDer<'_>) -> Certificate {
+    let digest = Sha256::of(leaf);
+    let parsed = X509Certificate::from_der(leaf).ok();
+    let names = parsed.as_ref().and_then(|(_, certificate)| {
+        let names = certificate.subject_alternative_name().ok()??;
+        Some(names.value.general_names.iter().filter_map(name).collect())
+    });
+    Certificate { digest, names: names.unwrap_or_default() }
+}
+
+/// A name that a policy can name; case makes no difference in any of them that is compared.
+fn name(name: &GeneralName<'_>) -> Option<Box<str>> {
+    match name {
+        GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => {
+            Some(name.to_ascii_lowercase().into())
+        }
+        _ => None,
+    }
+}
+
 fn client_verifier(
     client: &ClientAuth,
     provider: &Arc<CryptoProvider>,
@@ -187,7 +216,7 @@ struct Names {
 }
 
 impl Names {
-    fn new(certificates: &[Certificate], default: usize) -> Names {
+    fn new(certificates: &[config::Certificate], default: usize) -> Names {
         let mut by_name = HashMap::new();
         for (index, certificate) in certificates.iter().enumerate() {
             for name in &certificate.names {

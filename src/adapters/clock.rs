@@ -5,7 +5,7 @@ use http::HeaderValue;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 pub struct Clock {
     begun: Instant,
     milliseconds: AtomicU64,
+    unix_seconds: AtomicI64,
     date: ArcSwap<HeaderValue>,
 }
 
@@ -31,6 +32,7 @@ impl Default for Clock {
         let clock = Clock {
             begun: Instant::now(),
             milliseconds: AtomicU64::new(0),
+            unix_seconds: AtomicI64::new(0),
             date: ArcSwap::from_pointee(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT")),
         };
         clock.tick();
@@ -42,6 +44,7 @@ impl Clock {
     /// Looks at the system's clocks.
     pub fn tick(&self) {
         let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.unix_seconds.store(Timestamp::now().as_second(), Ordering::Relaxed);
         let before = self.milliseconds.swap(elapsed, Ordering::Relaxed);
         // A second is long: its text is made once or twice.
         if elapsed == 0 || elapsed / 500 != before / 500 {
@@ -52,6 +55,16 @@ impl Clock {
     /// Milliseconds since the process began.
     pub fn milliseconds(&self) -> u64 {
         self.milliseconds.load(Ordering::Relaxed)
+    }
+
+    /// Seconds since 1970, by the wall clock.
+    pub fn unix_seconds(&self) -> i64 {
+        self.unix_seconds.load(Ordering::Relaxed)
+    }
+
+    /// Nanoseconds since the process began, exact.
+    pub fn exact_ns(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// The value of a `Date` field for now (RFC 9110 §6.6.1).

@@ -21,6 +21,10 @@ pub struct Metrics {
     pub request_duration: HistogramVec,
     /// `refusals_total{reason,route,client}`.
     pub refusals: IntCounterVec,
+    /// `authentications_total{scheme,result}`.
+    pub authentications: IntCounterVec,
+    /// `jwks_refreshes_total{issuer,result}`.
+    pub jwks_refreshes: IntCounterVec,
     /// `vendor_requests_total{vendor,outcome}`: how each request that asked a vendor ended.
     pub vendor_requests: IntCounterVec,
     /// `vendor_request_duration_seconds{vendor}`: from asking to the head of the answer.
@@ -68,6 +72,16 @@ impl Metrics {
             )?,
             request_duration: durations("request_duration_seconds", took, &["route"])?,
             refusals: counters("refusals_total", refused, &["reason", "route", "client"])?,
+            authentications: counters(
+                "authentications_total",
+                "Decisions about who sends a request.",
+                &["scheme", "result"],
+            )?,
+            jwks_refreshes: counters(
+                "jwks_refreshes_total",
+                "Fetches of issuers' keys.",
+                &["issuer", "result"],
+            )?,
             vendor_requests: counters("vendor_requests_total", asked, &["vendor", "outcome"])?,
             vendor_request_duration: durations(
                 "vendor_request_duration_seconds",

@@ -1,7 +1,12 @@
-//! The doors to the world: log, metrics, clock and entropy, name resolution.
+//! The doors to the world: log, metrics, clock and entropy, name resolution, and the issuers of
+//! tokens.
 
 pub mod clock;
 pub mod entropy;
+pub mod failed_auth;
+pub mod introspection;
+pub mod key_source;
 pub mod log;
 pub mod metrics;
 pub mod resolver;
+pub mod web;

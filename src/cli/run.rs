@@ -1,12 +1,13 @@
 //! `erpgate run`: serves until it is told to stop.
 
-use super::serving::{self, Serving};
+use super::serving::{self, Origin, Serving};
 use super::{CUT, DONE, FAILED};
 use crate::adapters::log::{Bridge, Log};
 use crate::config::Config;
 use crate::gateway::handover;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Why a gateway leaves whose successor serves.
@@ -25,7 +26,8 @@ pub struct Options {
 
 /// Serves. Returns the exit status.
 pub fn run(options: &Options) -> u8 {
-    let loaded = serving::read(&options.config, options.sandbox);
+    let origin = Origin::new(&options.config, options.sandbox);
+    let loaded = origin.read();
     let problems = loaded.human();
     if !problems.is_empty() {
         complain(&problems);
@@ -41,7 +43,7 @@ pub fn run(options: &Options) -> u8 {
     }
     let status = match runtime.enable_all().build() {
         Ok(runtime) => {
-            let status = runtime.block_on(serve(options, config, log.clone()));
+            let status = runtime.block_on(serve(&origin, options, config, log.clone()));
             // What is still running was told to stop and had its time.
             runtime.shutdown_background();
             status
@@ -55,7 +57,7 @@ pub fn run(options: &Options) -> u8 {
     status
 }
 
-async fn serve(options: &Options, config: Config, log: Log) -> u8 {
+async fn serve(origin: &Arc<Origin>, options: &Options, config: Config, log: Log) -> u8 {
     let (sandbox, replace) = (options.sandbox, options.replace);
     // Before anything serves: a signal must never find its default action.
     let listening =
@@ -67,8 +69,7 @@ async fn serve(options: &Options, config: Config, log: Log) -> u8 {
             return FAILED;
         }
     };
-    let serving = match serving::start(&options.config, config, log.clone(), sandbox, replace).await
-    {
+    let serving = match serving::start(origin, config, log.clone(), replace).await {
         Ok(serving) => serving,
         Err(error) => {
             complain(&format!("erpgate can't serve: {error}\n"));

@@ -4,7 +4,7 @@
 use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
 use crate::admin;
-use crate::config::resolve::{Loaded, Mode, load};
+use crate::config::resolve::{Loaded, Memo, Mode, load_again};
 use crate::config::sources::System;
 use crate::config::{BaseUrl, Config};
 use crate::gateway::handover::{self, Named, Predecessor};
@@ -15,7 +15,7 @@ use crate::sandbox::NetSuite;
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -52,10 +52,25 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Reads the configuration for `run`.
-pub fn read(path: &Path, sandbox: bool) -> Loaded {
-    let mode = if sandbox { Mode::Sandbox } else { Mode::Run };
-    load(path, &System, mode, SystemTime::now())
+/// The configuration's file, and what was read of it before.
+pub struct Origin {
+    path: PathBuf,
+    sandbox: bool,
+    memo: Mutex<Memo>,
+}
+
+impl Origin {
+    /// A file that nobody has read yet.
+    pub fn new(path: &Path, sandbox: bool) -> Arc<Origin> {
+        Arc::new(Origin { path: path.to_owned(), sandbox, memo: Mutex::default() })
+    }
+
+    /// Reads it, as far as it has changed.
+    pub fn read(&self) -> Loaded {
+        let mode = if self.sandbox { Mode::Sandbox } else { Mode::Run };
+        let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+        load_again(&self.path, &System, mode, SystemTime::now(), &mut memo)
+    }
 }
 
 /// Starts simulators for the vendors of a configuration.
@@ -84,16 +99,16 @@ pub async fn simulate(config: &Config) -> Result<HashMap<String, NetSuite>, Stri
 /// # Errors
 /// What keeps the gateway from serving, in words.
 pub async fn start(
-    path: &Path,
+    origin: &Arc<Origin>,
     config: Config,
     log: Log,
-    sandbox: bool,
     replace: bool,
 ) -> Result<Serving, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let (path, sandbox) = (&origin.path, origin.sandbox);
     let simulators = if sandbox { simulate(&config).await? } else { HashMap::new() };
     let urls = if sandbox { Some(Arc::new(simulated_urls(&simulators)?)) } else { None };
-    let loader = loader(path.to_owned(), urls.clone());
+    let loader = loader(origin.clone(), urls.clone());
     let config = redirected(config, path, urls.as_ref());
     let (sockets, predecessor) = sockets(&config, replace, &log)?;
     let handover_path = config.server.handover.clone();
@@ -162,10 +177,11 @@ fn simulated_urls(
     urls.collect()
 }
 
-fn loader(path: PathBuf, urls: Urls) -> Loader {
+fn loader(origin: Arc<Origin>, urls: Urls) -> Loader {
     Arc::new(move || {
-        let mut loaded = read(&path, urls.is_some());
-        loaded.config = loaded.config.map(|config| redirected(config, &path, urls.as_ref()));
+        let mut loaded = origin.read();
+        let redirect = |config| redirected(config, &origin.path, urls.as_ref());
+        loaded.config = loaded.config.map(redirect);
         loaded
     })
 }

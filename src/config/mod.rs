@@ -14,13 +14,20 @@ pub use crate::model::base_url::BaseUrl;
 pub use crate::stages::forwarding::request::Forwarded;
 pub use crate::stages::validation::path::AllowInPath;
 
+use crate::model::digest::Sha256;
 use crate::model::methods::MethodSet;
 use crate::model::path::PathPattern;
+use crate::model::rates::Rate;
 use crate::model::secret::{Secret, SecretSource};
 use crate::profile::Profile;
+use crate::stages::authentication::directory::Directory;
+use crate::stages::authentication::jwt;
+use crate::stages::authentication::keys::KeySet;
+use crate::stages::authorization;
 use ipnet::IpNet;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +42,10 @@ pub struct Config {
     pub listeners: Vec<Arc<Listener>>,
     /// `[admin]`.
     pub admin: Admin,
+    /// `[[issuer]]`, no two of the same name.
+    pub issuers: Vec<Arc<Issuer>>,
+    /// The policies folder.
+    pub policies: Policies,
     /// `[vendors.NAME]`, by name.
     pub vendors: Vec<Arc<Vendor>>,
     /// `[[route]]`, in file order; each one's `vendor` is one of `vendors`.
@@ -61,8 +72,69 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Socket by which a successor takes the listeners over.
     pub handover: PathBuf,
+    /// Failed authentications from one address, beyond which only credentials that were verified
+    /// before are taken from it.
+    pub failed_auth_rate: Rate,
     /// Whether answers carry `Server-Timing`.
     pub server_timing: bool,
+}
+
+/// `[[issuer]]`: who makes tokens for clients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Issuer {
+    /// What is demanded of its tokens.
+    pub policy: Arc<jwt::Policy>,
+    /// Who knows whether they are genuine.
+    pub source: TokenSource,
+    /// The scopes that it grants, where they are known.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// Who knows whether an issuer's tokens are genuine.
+#[derive(Debug, Clone)]
+pub enum TokenSource {
+    /// Keys at this address.
+    Uri(String),
+    /// Keys at the address that the issuer's metadata name.
+    Discovery,
+    /// Keys in a file, or a shared secret; with the digest of what was read.
+    Fixed(Arc<KeySet>, Sha256),
+    /// The issuer itself, asked about each token.
+    Introspection(Introspection),
+}
+
+/// `introspection` of an issuer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Introspection {
+    /// The endpoint.
+    pub url: String,
+    /// What the issuer calls the gateway.
+    pub client_id: String,
+    /// What proves the gateway to the issuer.
+    pub client_secret: Secret,
+}
+
+impl PartialEq for TokenSource {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (TokenSource::Uri(a), TokenSource::Uri(b)) => a == b,
+            (TokenSource::Discovery, TokenSource::Discovery) => true,
+            (TokenSource::Fixed(_, a), TokenSource::Fixed(_, b)) => a == b,
+            (TokenSource::Introspection(a), TokenSource::Introspection(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+/// The policies folder: who may do what.
+#[derive(Debug, Default)]
+pub struct Policies {
+    /// Whose a credential is.
+    pub directory: Directory,
+    /// What each client may do.
+    pub rules: authorization::Policies,
+    /// The digest of each file, by its name: tells which ones a reload has changed.
+    pub files: BTreeMap<String, Sha256>,
 }
 
 /// `[[listener]]`: one address that clients connect to.
@@ -160,6 +232,8 @@ pub struct Vendor {
     pub forwarded: Forwarded,
     /// What proves the gateway to the vendor.
     pub credential: Credential,
+    /// Further credentials, by name.
+    pub credentials: BTreeMap<Arc<str>, Credential>,
 }
 
 /// `timeouts` of a vendor.
@@ -205,8 +279,22 @@ pub enum Credential {
     },
 }
 
+impl Route {
+    /// The credential that is shown to the vendor, where a rule may name another one than the
+    /// route.
+    pub fn credential(&self, of_rule: Option<&Arc<str>>) -> &Credential {
+        let name = of_rule.or(self.credential.as_ref());
+        name.and_then(|name| self.vendor.credentials.get(name)).unwrap_or(&self.vendor.credential)
+    }
+
+    /// Whether the client's own `Authorization` goes to the vendor.
+    pub fn is_passthrough(&self) -> bool {
+        matches!(self.credential(None), Credential::Passthrough)
+    }
+}
+
 /// `[[route]]`: which requests go to which vendor, and within which bounds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Route {
     /// Its name: metric label and log member.
     pub name: Arc<str>,
@@ -216,6 +304,10 @@ pub struct Route {
     pub prefix: String,
     /// Where its requests go.
     pub vendor: Arc<Vendor>,
+    /// Name of the vendor's credential, if it is not its own one.
+    pub credential: Option<Arc<str>>,
+    /// Name of the introspecting issuer that sees its opaque tokens.
+    pub introspection: Option<Arc<str>>,
     /// Which methods it serves.
     pub methods: MethodSet,
     /// Requests that read in spite of their method.

@@ -17,8 +17,36 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a command that printed everything is asked whether it has ended.
 const COMMAND_POLL: Duration = Duration::from_millis(5);
 
+/// Tells two states of a file apart without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    bytes: u64,
+    /// Of content and of the file's own state: a file that replaces another may be older.
+    modified_ns: (i64, i64),
+    changed_ns: (i64, i64),
+    inode: u64,
+}
+
+impl Stamp {
+    /// Of a file that is there.
+    #[cfg(unix)]
+    pub fn of(path: &Path) -> Option<Stamp> {
+        use std::os::unix::fs::MetadataExt;
+        let found = std::fs::metadata(path).ok()?;
+        Some(Stamp {
+            bytes: found.len(),
+            modified_ns: (found.mtime(), found.mtime_nsec()),
+            changed_ns: (found.ctime(), found.ctime_nsec()),
+            inode: found.ino(),
+        })
+    }
+}
+
 /// Where a configuration and its secrets are read from.
-pub trait Sources {
+pub trait Sources: Sync {
+    /// What tells this state of a file from another one; `None`: nothing does.
+    fn stamp(&self, path: &Path) -> Option<Stamp>;
+
     /// The content of a file.
     ///
     /// # Errors
@@ -50,6 +78,10 @@ pub trait Sources {
 pub struct System;
 
 impl Sources for System {
+    fn stamp(&self, path: &Path) -> Option<Stamp> {
+        Stamp::of(path)
+    }
+
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let found = std::fs::metadata(path)?;
         if found.is_dir() {
@@ -160,6 +192,10 @@ impl Memory {
 }
 
 impl Sources for Memory {
+    fn stamp(&self, _: &Path) -> Option<Stamp> {
+        None
+    }
+
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let path = path.strip_prefix(".").unwrap_or(path);
         self.files.get(path).cloned().ok_or_else(|| ErrorKind::NotFound.into())

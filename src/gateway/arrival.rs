@@ -30,6 +30,7 @@ pub fn read(session: &Session, connection: &Connection, snapshot: &Snapshot) -> 
         method: request.method.as_str().to_owned(),
         path,
         query,
+        certificate: connection.tls.as_ref().and_then(|tls| tls.client.clone()),
     }
 }
 

@@ -1,25 +1,25 @@
 //! pingora's phases, each handed to the page that decides: `pipeline.rs`.
 
-use super::connection::{Closing, Connection, Line};
+use super::answers::refused;
+use super::connection::{Closing, Line};
 use super::context::{Ctx, Live};
 use super::downstream::Downstream;
 use super::edits::{
     append_server_timing, apply_to_request, apply_to_response, declare_empty_body, unchunk,
 };
 use super::front::STREAM;
-use super::{arrival, failures, replies};
+use super::{arrival, failures};
 use crate::adapters::entropy;
 use crate::pipeline::{self, Decision};
 use crate::refusal::{Refusal, Unreachable};
-use crate::stages::correlation::CORRELATION_ID;
-use crate::stages::forwarding::answer::PROXY_STATUS;
+use crate::settlement;
 use crate::stages::outcome::{self, Failure};
 use crate::stages::validation::{Head, Tls};
 use crate::state::State;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, Method, Version, header};
+use http::Version;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -29,8 +29,6 @@ use std::time::{Duration, Instant};
 
 /// Connections that one request may try to make: a name's further addresses.
 const CONNECTS_MAX: u32 = 3;
-/// How long what is left of a refused request's body may take.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What pingora calls.
 pub struct Hooks {
@@ -98,8 +96,9 @@ impl ProxyHttp for Hooks {
         let decision = match connection.is_retired() {
             // Its certificate is no longer accepted: the client has to show one anew.
             true => Err(Refusal::MisdirectedRequest),
-            false => pipeline::decide(&mut exchange, &head, tls),
+            false => pipeline::decide(&self.state, &mut exchange, &head, tls).await,
         };
+        settlement::audit(&self.state, &exchange);
         if close_after {
             session.set_keepalive(None);
         }
@@ -144,6 +143,11 @@ impl ProxyHttp for Hooks {
         exchange.vendor.attempts += 1;
         exchange.vendor.sent = false;
         exchange.vendor.asked.get_or_insert(now);
+        if let Err(refusal) = pipeline::admit(&self.state, exchange) {
+            settlement::audit(&self.state, exchange);
+            ctx.pending = Some(refusal);
+            return Err(refused());
+        }
         let left = exchange.time_left(now);
         if left.is_zero() {
             ctx.pending = Some(Refusal::DeadlineExceeded);
@@ -372,73 +376,4 @@ impl ProxyHttp for Hooks {
         // pingora would write the target, and with it what a query may hold.
         ctx.exchange.as_ref().map_or_else(String::new, |e| e.correlation.id().to_owned())
     }
-}
-
-impl Hooks {
-    /// Bounds what the client may take its time with.
-    fn bound(&self, session: &mut Session, connection: &Connection) {
-        let downstream = session.as_downstream_mut();
-        downstream.set_read_timeout(Some(connection.listener.body_timeout));
-        // A client of HTTP/1 that does not take its answer is seen at its socket; one of HTTP/2
-        // may keep a single stream waiting.
-        if connection.is_http2() {
-            downstream.set_write_timeout(Some(connection.listener.body_timeout));
-        }
-        downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-        downstream.set_ignore_info_resp(true);
-        if self.state.phase.is_leaving() || connection.is_retired() {
-            downstream.set_keepalive(None);
-        }
-    }
-
-    /// An interim answer: whatever the vendor says in it stays here (RFC 9110 §15.2 lets a gateway
-    /// leave it out), and any number of them ends at the deadline.
-    fn interim(&self, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-        let late = ctx.exchange.as_ref().is_some_and(|e| e.time_left(Instant::now()).is_zero());
-        if late {
-            ctx.pending = Some(Refusal::DeadlineExceeded);
-            return Err(refused());
-        }
-        let names: Vec<HeaderName> = response.headers.keys().cloned().collect();
-        for name in names {
-            response.remove_header(&name);
-        }
-        Ok(())
-    }
-
-    async fn refuse(&self, session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> Result<()> {
-        let Some(exchange) = &mut ctx.exchange else { return Ok(()) };
-        let reply = replies::of(&refusal, exchange, self.state.clock.date());
-        ctx.status = reply.status;
-        ctx.bytes_out = match session.req_header().method == Method::HEAD {
-            true => 0,
-            false => reply.body.len() as u64,
-        };
-        exchange.refusal = Some(refusal);
-        match ctx.connection().cloned() {
-            Some(connection) => replies::send(session, &connection, reply).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn answer_options(
-        &self,
-        session: &mut Session,
-        ctx: &mut Ctx,
-        allow: &str,
-    ) -> Result<()> {
-        let mut head = ResponseHeader::build(204, Some(4))?;
-        head.insert_header(header::ALLOW, allow)?;
-        head.insert_header(header::DATE, self.state.clock.date())?;
-        if let Some(exchange) = &ctx.exchange {
-            head.insert_header(CORRELATION_ID, exchange.correlation.field().clone())?;
-            head.insert_header(PROXY_STATUS, &exchange.snapshot.config.server.name)?;
-        }
-        session.as_downstream_mut().write_response_header(Box::new(head)).await
-    }
-}
-
-/// An error that only carries control to `fail_to_proxy`: the refusal waits in the context.
-fn refused() -> Box<Error> {
-    Error::new_in(ErrorType::Custom("refused"))
 }

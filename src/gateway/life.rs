@@ -14,6 +14,7 @@ use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
 use crate::adapters::resolver::Resolver;
 use crate::config::Config;
+use crate::identity::{Issuers, Means};
 use crate::refusal::{Executed, Refusal};
 use crate::state::{Phase, Snapshot, State};
 use crate::tls::{self, ListenerTlsState};
@@ -79,8 +80,15 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     let admin_tls = parts.config.admin.tls.as_ref();
     let admin_tls = admin_tls.map(|tls| ListenerTlsState::new(tls, &parts.provider, tls::HTTP_1));
     let admin_tls = admin_tls.transpose().map_err(|error| format!("admin listener: {error}"))?;
-    let snapshot = Snapshot::new(parts.config, 1).ok_or("a name can't stand in a field")?;
-    let (state, asked) = State::new(snapshot, admin_tls, parts.metrics, parts.log);
+    let means = Means {
+        web: Arc::default(),
+        log: parts.log.clone(),
+        refreshes: parts.metrics.jwks_refreshes.clone(),
+    };
+    let issuers = Issuers::new(&parts.config.issuers, None, &means);
+    let snapshot = Snapshot::new(parts.config, issuers, None);
+    let snapshot = snapshot.ok_or("a name can't stand in a field")?;
+    let (state, asked) = State::new(snapshot, means, admin_tls, parts.metrics, parts.log);
     let resolver = Arc::new(Resolver::default());
     let snapshot = state.snapshot.load_full();
     let peers = Peers::new(&snapshot.config, &resolver);

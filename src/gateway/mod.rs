@@ -2,6 +2,7 @@
 //! life of the process.
 
 pub mod accept;
+pub mod answers;
 pub mod arrival;
 pub mod connection;
 pub mod context;

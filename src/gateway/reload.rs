@@ -8,10 +8,13 @@ use crate::adapters::resolver::Resolver;
 use crate::config::problem::Severity;
 use crate::config::resolve::{Loaded, needs_restart};
 use crate::config::{Config, Listener, ListenerTls};
+use crate::identity::Issuers;
+use crate::model::digest::Sha256;
 use crate::state::{ReloadOutcome, ReloadRequest, Snapshot, State};
 use crate::tls::{ListenerTlsState, Prepared};
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -70,10 +73,14 @@ impl Reloader {
             Ok(prepared) => prepared,
             Err(problem) => return refused(vec![problem]),
         };
-        let generation = self.live.load().snapshot.generation + 1;
-        match Snapshot::new(config, generation) {
+        let before = self.live.load().snapshot.clone();
+        let issuers = Issuers::new(&config.issuers, Some(&before.issuers), &self.state.means);
+        match Snapshot::new(config, issuers, Some(&before)) {
             Some(snapshot) => {
+                let generation = snapshot.generation;
+                let files = changed(&before.config.policies.files, &snapshot.config.policies.files);
                 self.take_up(snapshot, prepared);
+                self.tell_policies(&files);
                 ReloadOutcome::Accepted { generation, warnings }
             }
             None => refused(vec!["a name can't stand in a field".to_owned()]),
@@ -129,6 +136,18 @@ impl Reloader {
         });
     }
 
+    /// Which policies are others than before, a line each.
+    fn tell_policies(&self, files: &[(&'static str, String)]) {
+        for (change, file) in files {
+            let members = [
+                ("action", "policy".into()),
+                ("result", (*change).into()),
+                ("file", file.as_str().into()),
+            ];
+            self.state.log.event("audit", &members);
+        }
+    }
+
     fn tell(&self, asked_by: &str, outcome: &ReloadOutcome) {
         let (result, members) = match outcome {
             ReloadOutcome::Accepted { generation, warnings } => (
@@ -154,6 +173,20 @@ impl Reloader {
         ];
         self.state.log.event("audit", &members);
     }
+}
+
+type Files = BTreeMap<String, Sha256>;
+
+/// Files that were added, changed or removed.
+fn changed(before: &Files, after: &Files) -> Vec<(&'static str, String)> {
+    let removed = before.keys().filter(|file| !after.contains_key(*file));
+    let removed = removed.map(|file| ("removed", file.clone()));
+    let other = after.iter().filter_map(|(file, digest)| match before.get(file) {
+        None => Some(("added", file.clone())),
+        Some(old) if old != digest => Some(("changed", file.clone())),
+        Some(_) => None,
+    });
+    removed.chain(other).collect()
 }
 
 fn refused(problems: Vec<String>) -> ReloadOutcome {

@@ -74,6 +74,12 @@ pub fn make(
     if let Refusal::MethodNotAllowed(allowed) = refusal {
         put(header::ALLOW, &allowed.allow());
     }
+    if let Some(challenge) = refusal.challenge() {
+        put(header::WWW_AUTHENTICATE, &challenge);
+    }
+    if let Some(seconds) = refusal.retry_after() {
+        put(header::RETRY_AFTER, &seconds.to_string());
+    }
     Reply { status: refusal.status(), fields, body }
 }
 

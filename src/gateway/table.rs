@@ -3,6 +3,7 @@
 use super::connection::{Closing, Connection};
 use crate::adapters::clock::TICK;
 use crate::adapters::metrics::Metrics;
+use crate::model::address;
 use crate::state::{Phase, State};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -63,7 +64,7 @@ impl Connections {
         listener: &crate::config::Listener,
         peer: IpAddr,
     ) -> Result<Place, Full> {
-        let address = group(peer);
+        let address = address::group(peer);
         let name = listener.name.clone();
         let mut counts = lock(&self.counts);
         let of_listener = counts.of_listener.get(&name).copied().unwrap_or(0);
@@ -163,29 +164,6 @@ fn give_back<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     }
 }
 
-/// What counts as one address: an IPv4 address (mapped ones too), or an IPv6 /64.
-fn group(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            IpAddr::V6(std::net::Ipv6Addr::from_bits(address.to_bits() >> 64 << 64))
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn neighbors_in_ipv6_count_as_one() {
-        let of = |text: &str| group(text.parse().expect("an address"));
-        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
-        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
-        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
-    }
 }

@@ -1,5 +1,6 @@
 //! Asks for a reload when a file of the configuration changes.
 
+use crate::config::sources::Stamp;
 use crate::state::State;
 use notify::{RecursiveMode, Watcher};
 use std::collections::BTreeSet;
@@ -14,9 +15,6 @@ use tokio::sync::Notify;
 const SETTLE: Duration = Duration::from_millis(200);
 /// How often to look when the system tells nothing of changes.
 const LOOK: Duration = Duration::from_secs(2);
-
-/// Largest file whose content is compared, in bytes.
-const CONTENT_MAX: u64 = 4 << 20;
 
 /// Watches the files of the configuration in force until the task is dropped. `seen` is what they
 /// held when they were read: a change in between is one.
@@ -91,28 +89,14 @@ pub fn fingerprint_of(watched: &[PathBuf]) -> u64 {
 }
 
 fn add(path: &Path, hasher: &mut DefaultHasher) {
-    path.hash(hasher);
+    (path, Stamp::of(path)).hash(hasher);
     if path.is_dir() {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
         let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        files.retain(|file| file.is_file());
         files.sort();
         for file in files {
-            file.hash(hasher);
-            add_content(&file, hasher);
+            // A file is not read for this: a folder may hold thousands, and a pipe would hang.
+            (&file, Stamp::of(&file)).hash(hasher);
         }
-    } else {
-        add_content(path, hasher);
-    }
-}
-
-/// The content of a file of usual size; size and time of a larger one. A pipe is never opened: it
-/// would hang.
-fn add_content(path: &Path, hasher: &mut DefaultHasher) {
-    let Ok(found) = std::fs::metadata(path) else { return };
-    if found.is_file() && found.len() <= CONTENT_MAX {
-        std::fs::read(path).ok().hash(hasher);
-    } else {
-        (found.len(), found.modified().ok()).hash(hasher);
     }
 }

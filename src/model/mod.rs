@@ -1,8 +1,14 @@
 //! The nouns that every other module speaks of: values, without a door to the world.
 
+pub mod address;
 pub mod base_url;
+pub mod digest;
+pub mod limits;
 pub mod methods;
 pub mod path;
+pub mod percent;
+pub mod rates;
+pub mod scopes;
 pub mod secret;
 pub mod size;
 pub mod time;

@@ -7,12 +7,14 @@ pub struct PathPattern {
     segments: Vec<Segment>,
 }
 
+/// What a pattern asks of one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
-    Literal(String),
-    /// One non-empty segment that begins with this.
-    Prefix(String),
-    /// Zero or more segments.
+pub enum Segment {
+    /// To be this.
+    Literal(Vec<u8>),
+    /// To begin with this, and to be longer.
+    Prefix(Vec<u8>),
+    /// Nothing: zero or more segments.
     Rest,
 }
 
@@ -30,10 +32,15 @@ impl PathPattern {
         Ok(PathPattern { segments })
     }
 
+    /// The pattern, segment by segment.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
     /// Whether the path matches; it begins with `/`.
     pub fn matches(&self, path: &str) -> bool {
         let Some(rest) = path.strip_prefix('/') else { return false };
-        let segments: Vec<&str> = rest.split('/').collect();
+        let segments: Vec<&[u8]> = rest.split('/').map(str::as_bytes).collect();
         match_segments(&self.segments, &segments)
     }
 }
@@ -41,10 +48,10 @@ impl PathPattern {
 impl Segment {
     fn parse(pattern: &str, segment: &str) -> Result<Segment, String> {
         match segment.find('*') {
-            None => Ok(Segment::Literal(segment.to_owned())),
+            None => Ok(Segment::Literal(segment.into())),
             _ if segment == "**" => Ok(Segment::Rest),
             Some(star) if star + 1 == segment.len() => {
-                Ok(Segment::Prefix(segment.trim_end_matches('*').to_owned()))
+                Ok(Segment::Prefix(segment.trim_end_matches('*').into()))
             }
             Some(_) => Err(format!(
                 "`{pattern}` is not a path pattern: `*` can only end a segment, as in `eid:*`"
@@ -52,7 +59,8 @@ impl Segment {
         }
     }
 
-    fn matches(&self, segment: &str) -> bool {
+    /// Whether one segment matches.
+    pub fn matches(&self, segment: &[u8]) -> bool {
         match self {
             Segment::Literal(literal) => literal == segment,
             Segment::Prefix(prefix) => segment.len() > prefix.len() && segment.starts_with(prefix),
@@ -62,7 +70,7 @@ impl Segment {
 }
 
 /// Greedy matching that goes back to the last `**` only: linear in pattern × path.
-fn match_segments(pattern: &[Segment], path: &[&str]) -> bool {
+fn match_segments(pattern: &[Segment], path: &[&[u8]]) -> bool {
     let (mut at_pattern, mut at_path) = (0, 0);
     let mut last_rest: Option<(usize, usize)> = None;
     while at_path < path.len() {

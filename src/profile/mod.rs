@@ -1,5 +1,6 @@
 //! Vendor profiles: what a kind of vendor does, as data, the same schema for ours and a user's.
 
+use crate::model::path::PathPattern;
 use http::HeaderName;
 
 /// What a kind of vendor does.
@@ -10,6 +11,10 @@ pub struct Profile {
     /// Answer fields that hold the vendor's own id of the request, first present wins, in lower
     /// case.
     pub request_id_headers: Vec<HeaderName>,
+    /// Request fields in which the vendor's SDKs put their key.
+    pub key_headers: Vec<HeaderName>,
+    /// Paths by which any record can be reached.
+    pub open_doors: Vec<PathPattern>,
 }
 
 /// The profiles that come with erpgate: name and text.

@@ -42,6 +42,9 @@ pub fn write(refusal: &Refusal, circumstances: &Circumstances<'_>) -> Vec<u8> {
     put("action", refusal.action().into());
     put("executed", executed.as_str().into());
     put("retryable", refusal.retryable(executed).into());
+    if let Some(seconds) = refusal.retry_after() {
+        put("retry_after", seconds.into());
+    }
     put("correlation_id", circumstances.correlation_id.into());
     if let Some(vendor) = &circumstances.vendor {
         put("vendor", vendor.to_json());

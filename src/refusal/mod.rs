@@ -6,6 +6,10 @@
 pub mod document;
 
 use crate::model::methods::MethodSet;
+use std::sync::Arc;
+
+/// The scheme and the realm of every challenge.
+const CHALLENGE: &str = "Bearer realm=\"erpgate\"";
 
 /// Why erpgate answers in the vendor's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,29 @@ pub enum Refusal {
     RequestTimeout,
     /// The connection was made for another name.
     MisdirectedRequest,
+    /// No credential was shown.
+    CredentialsMissing,
+    /// A credential was shown that does not verify.
+    TokenInvalid(Shown),
+    /// A credential was shown that would verify if its time had not passed.
+    TokenExpired(Shown),
+    /// Credentials of two clients, or one in two places; the words say which.
+    CredentialsAmbiguous(&'static str),
+    /// The credential is genuine, but no policy names whom it belongs to.
+    ClientUnknown,
+    /// The client's policy suspends it.
+    ClientSuspended,
+    /// A rule would allow it, but for these scopes, separated by spaces.
+    ScopeMissing(Arc<str>),
+    /// No rule allows it, or one forbids it.
+    NotPermitted,
+    /// Credentials are not taken over a connection that others can read.
+    TlsRequired,
+    /// Whoever could say whether the token is genuine does not answer; seconds until it is asked
+    /// again.
+    IssuerUnavailable(u32),
+    /// The caller is faster than it may be; seconds until the next may come.
+    RateLimited(u32),
     /// The request has been here before.
     LoopDetected,
     /// No connection to the vendor could be made; nothing was sent.
@@ -50,6 +77,15 @@ pub enum Refusal {
     DeadlineExceeded,
     /// A defect of the gateway.
     GatewayFault,
+}
+
+/// What kind of credential was shown: only a token is spoken of in a challenge (RFC 6750 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// In `Authorization: Bearer`.
+    Token,
+    /// Anywhere else.
+    Key,
 }
 
 /// What kept a connection from being made.
@@ -105,6 +141,17 @@ impl Refusal {
             Refusal::PayloadTooLarge(_) => "payload-too-large",
             Refusal::RequestTimeout => "request-timeout",
             Refusal::MisdirectedRequest => "misdirected-request",
+            Refusal::CredentialsMissing => "credentials-missing",
+            Refusal::TokenInvalid(_) => "token-invalid",
+            Refusal::TokenExpired(_) => "token-expired",
+            Refusal::CredentialsAmbiguous(_) => "credentials-ambiguous",
+            Refusal::ClientUnknown => "client-unknown",
+            Refusal::ClientSuspended => "client-suspended",
+            Refusal::ScopeMissing(_) => "scope-missing",
+            Refusal::NotPermitted => "not-permitted",
+            Refusal::TlsRequired => "tls-required",
+            Refusal::IssuerUnavailable(_) => "issuer-unavailable",
+            Refusal::RateLimited(_) => "rate-limited",
             Refusal::LoopDetected => "loop-detected",
             Refusal::VendorUnreachable(_) => "vendor-unreachable",
             Refusal::VendorResponseInvalid(_) => "vendor-response-invalid",
@@ -119,13 +166,25 @@ impl Refusal {
     /// HTTP status code.
     pub fn status(&self) -> u16 {
         match self {
-            Refusal::RequestMalformed(_) | Refusal::PathAmbiguous(_) | Refusal::HostMissing => 400,
+            Refusal::RequestMalformed(_)
+            | Refusal::PathAmbiguous(_)
+            | Refusal::HostMissing
+            | Refusal::CredentialsAmbiguous(_) => 400,
+            Refusal::CredentialsMissing | Refusal::TokenInvalid(_) | Refusal::TokenExpired(_) => {
+                401
+            }
+            Refusal::ClientUnknown
+            | Refusal::ClientSuspended
+            | Refusal::ScopeMissing(_)
+            | Refusal::NotPermitted
+            | Refusal::TlsRequired => 403,
             Refusal::RouteNotFound => 404,
             Refusal::MethodNotAllowed(_) => 405,
             Refusal::RequestTimeout => 408,
             Refusal::PayloadTooLarge(_) => 413,
             Refusal::UriTooLong(_) => 414,
             Refusal::MisdirectedRequest => 421,
+            Refusal::RateLimited(_) => 429,
             Refusal::HeaderTooLarge(_) => 431,
             Refusal::GatewayFault => 500,
             Refusal::MethodUnknown | Refusal::UpgradeRefused => 501,
@@ -134,6 +193,7 @@ impl Refusal {
             | Refusal::VendorResponseInvalid(_)
             | Refusal::VendorRedirectRefused
             | Refusal::VendorCredentialRejected => 502,
+            Refusal::IssuerUnavailable(_) => 503,
             Refusal::VendorTimeout | Refusal::DeadlineExceeded => 504,
         }
     }
@@ -152,6 +212,16 @@ impl Refusal {
             | Refusal::PayloadTooLarge(_)
             | Refusal::RequestTimeout
             | Refusal::MisdirectedRequest => "validation",
+            Refusal::CredentialsMissing
+            | Refusal::TokenInvalid(_)
+            | Refusal::TokenExpired(_)
+            | Refusal::CredentialsAmbiguous(_)
+            | Refusal::ClientUnknown
+            | Refusal::ClientSuspended
+            | Refusal::TlsRequired
+            | Refusal::IssuerUnavailable(_)
+            | Refusal::RateLimited(_) => "authentication",
+            Refusal::ScopeMissing(_) | Refusal::NotPermitted => "authorization",
             Refusal::LoopDetected | Refusal::VendorUnreachable(_) => "forwarding",
             Refusal::VendorResponseInvalid(_)
             | Refusal::VendorRedirectRefused
@@ -177,6 +247,17 @@ impl Refusal {
             Refusal::PayloadTooLarge(_) => "Request body too large",
             Refusal::RequestTimeout => "Request too slow",
             Refusal::MisdirectedRequest => "Misdirected request",
+            Refusal::CredentialsMissing => "Credentials missing",
+            Refusal::TokenInvalid(_) => "Credential invalid",
+            Refusal::TokenExpired(_) => "Credential expired",
+            Refusal::CredentialsAmbiguous(_) => "Credentials ambiguous",
+            Refusal::ClientUnknown => "Client unknown",
+            Refusal::ClientSuspended => "Client suspended",
+            Refusal::ScopeMissing(_) => "Scope missing",
+            Refusal::NotPermitted => "Not permitted",
+            Refusal::TlsRequired => "TLS required",
+            Refusal::IssuerUnavailable(_) => "Issuer unavailable",
+            Refusal::RateLimited(_) => "Too many requests",
             Refusal::LoopDetected => "Loop detected",
             Refusal::VendorUnreachable(_) => "Vendor unreachable",
             Refusal::VendorResponseInvalid(_) => "Vendor answer invalid",
@@ -210,6 +291,19 @@ impl Refusal {
             Refusal::MisdirectedRequest => {
                 "The connection was made for another name than the request's.".into()
             }
+            Refusal::CredentialsMissing => "The request shows no credential.".into(),
+            Refusal::TokenInvalid(_) => "The credential is not accepted.".into(),
+            Refusal::TokenExpired(_) => "The credential has expired.".into(),
+            Refusal::CredentialsAmbiguous(why) => (*why).into(),
+            Refusal::ClientUnknown => "No policy names the owner of this credential.".into(),
+            Refusal::ClientSuspended => "The client is suspended.".into(),
+            Refusal::ScopeMissing(_) => "The credential lacks a scope.".into(),
+            Refusal::NotPermitted => "The client may not do this.".into(),
+            Refusal::TlsRequired => "Credentials are taken over TLS only.".into(),
+            Refusal::IssuerUnavailable(_) => {
+                "The credential can't be checked: its issuer does not answer.".into()
+            }
+            Refusal::RateLimited(_) => "Too many requests in too short a time.".into(),
             Refusal::LoopDetected => "The request has passed this gateway before.".into(),
             Refusal::VendorUnreachable(why) => why.detail().into(),
             Refusal::VendorResponseInvalid(why) => why.detail().into(),
@@ -240,6 +334,19 @@ impl Refusal {
             Refusal::PayloadTooLarge(_) => "Send a smaller body, or ask for a larger limit.",
             Refusal::RequestTimeout => "Send the request again, without pauses.",
             Refusal::MisdirectedRequest => "Send the request on a connection of its own.",
+            Refusal::CredentialsMissing => "Send a token, an API key or a client certificate.",
+            Refusal::TokenInvalid(_) => "Send a credential that the gateway accepts.",
+            Refusal::TokenExpired(_) => "Get a new credential.",
+            Refusal::CredentialsAmbiguous(_) => "Show one credential, in one place.",
+            Refusal::ClientUnknown | Refusal::ClientSuspended => {
+                "Ask the gateway's security team about this client."
+            }
+            Refusal::ScopeMissing(_) => "Get a token with the scope in the WWW-Authenticate field.",
+            Refusal::NotPermitted => "Ask the gateway's security team for access.",
+            Refusal::TlsRequired => "Use the gateway's https address, and change the credential.",
+            Refusal::IssuerUnavailable(_) | Refusal::RateLimited(_) => {
+                "Wait as long as Retry-After says, then try again."
+            }
             Refusal::LoopDetected => "Ask the gateway's operator to correct the vendor's base URL.",
             Refusal::VendorUnreachable(_) => "Try again later; nothing was sent.",
             Refusal::VendorResponseInvalid(_) | Refusal::VendorTimeout => {
@@ -268,7 +375,13 @@ impl Refusal {
             Refusal::VendorResponseInvalid(_) | Refusal::VendorRedirectRefused => {
                 "http_protocol_error"
             }
-            Refusal::VendorCredentialRejected => "http_request_denied",
+            Refusal::VendorCredentialRejected
+            | Refusal::ClientUnknown
+            | Refusal::ClientSuspended
+            | Refusal::ScopeMissing(_)
+            | Refusal::NotPermitted
+            | Refusal::TlsRequired => "http_request_denied",
+            Refusal::IssuerUnavailable(_) => "proxy_internal_error",
             Refusal::VendorTimeout | Refusal::DeadlineExceeded => "http_response_timeout",
             Refusal::GatewayFault => "proxy_internal_error",
             _ => "http_request_error",
@@ -279,12 +392,44 @@ impl Refusal {
     pub fn retryable(&self, executed: Executed) -> bool {
         match self {
             Refusal::RequestTimeout
+            | Refusal::IssuerUnavailable(_)
+            | Refusal::RateLimited(_)
             | Refusal::VendorUnreachable(_)
             | Refusal::VendorResponseInvalid(_)
             | Refusal::VendorTimeout
             | Refusal::DeadlineExceeded => executed == Executed::No,
             _ => false,
         }
+    }
+
+    /// Seconds after which the same request may succeed, where they are known: the value of
+    /// `Retry-After`.
+    pub fn retry_after(&self) -> Option<u32> {
+        match self {
+            Refusal::IssuerUnavailable(seconds) | Refusal::RateLimited(seconds) => Some(*seconds),
+            _ => None,
+        }
+    }
+
+    /// The value of `WWW-Authenticate` (RFC 6750 §3): which credential would be needed. It speaks
+    /// of an error only where a token was shown.
+    pub fn challenge(&self) -> Option<String> {
+        let error = match self {
+            Refusal::CredentialsMissing
+            | Refusal::TokenInvalid(Shown::Key)
+            | Refusal::TokenExpired(Shown::Key) => "",
+            Refusal::TokenInvalid(Shown::Token) | Refusal::TokenExpired(Shown::Token) => {
+                ", error=\"invalid_token\""
+            }
+            Refusal::CredentialsAmbiguous(_) => ", error=\"invalid_request\"",
+            Refusal::ScopeMissing(scopes) => {
+                return Some(format!(
+                    "{CHALLENGE}, error=\"insufficient_scope\", scope=\"{scopes}\""
+                ));
+            }
+            _ => return None,
+        };
+        Some(format!("{CHALLENGE}{error}"))
     }
 }
 

@@ -4,6 +4,8 @@
 //! entropy are arguments. A room refuses with [`Refusal`](crate::refusal::Refusal) or gives
 //! evidence that the next one asks for.
 
+pub mod authentication;
+pub mod authorization;
 pub mod correlation;
 pub mod forwarding;
 pub mod outcome;

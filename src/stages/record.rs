@@ -3,7 +3,7 @@
 //! Never holds a secret: no field value of a request or answer but the ids, no body, and of the
 //! query only what the rules leave.
 
-use super::validation::path::percent_decode;
+use crate::model::percent;
 use http::StatusCode;
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ pub struct Record<'a> {
     pub client_correlation_id: Option<&'a str>,
     /// The trace that it belongs to.
     pub trace_id: &'a str,
-    /// Who called; without authentication there is nobody to name.
+    /// Who called; `unknown` where nobody was let in.
     pub client: &'a str,
     /// The client's address, as the trusted proxies tell it.
     pub address: &'a str,
@@ -31,6 +31,9 @@ pub struct Record<'a> {
     pub protocol: &'static str,
     /// The route, `unknown` where none was found.
     pub route: &'a str,
+    /// The rule that allows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<&'a str>,
     /// The vendor, where one was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor: Option<&'a str>,
@@ -68,14 +71,57 @@ pub struct Record<'a> {
     pub vendor_correlation_id: Option<&'a str>,
 }
 
-impl Record<'_> {
-    /// The record as one line, without its end: JSON escapes every control character.
-    pub fn line(&self) -> Vec<u8> {
-        let mut line = Vec::with_capacity(1024);
-        // Writing numbers and strings to memory can't fail.
-        let _ = serde_json::to_writer(&mut line, self);
-        line
-    }
+/// One decision about who may do what, as the audit log shows it. It never holds the credential.
+#[derive(Debug, Default, Serialize)]
+pub struct Decision<'a> {
+    /// When it was made, RFC 3339 in UTC.
+    pub time: &'a str,
+    /// Always `audit`.
+    pub event: &'static str,
+    /// Always `access`.
+    pub action: &'static str,
+    /// `allowed` or `refused`.
+    pub result: &'static str,
+    /// The request's id.
+    pub correlation_id: &'a str,
+    /// The client, `unknown` where none was found.
+    pub client: &'a str,
+    /// How it proved who it is, or tried to.
+    pub scheme: &'static str,
+    /// Whose the credential says that it is: an issuer and its client, or the beginning of a
+    /// digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<&'a str>,
+    /// The client's address, as the trusted proxies tell it.
+    pub address: &'a str,
+    /// The listener that it came in by.
+    pub listener: &'a str,
+    /// The route.
+    pub route: &'a str,
+    /// As received.
+    pub method: &'a str,
+    /// Path and query, the query redacted.
+    pub path: &'a str,
+    /// The rule that allows it, denies it, or lacks a scope: file and line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<&'a str>,
+    /// Slug of the refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<&'static str>,
+    /// Why it is refused: a stable word, of which the client is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// What the author of the rule wrote beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule_reason: Option<&'a str>,
+}
+
+/// A record as one line, without its end: JSON escapes every control character.
+pub fn line(record: &impl Serialize) -> Vec<u8> {
+    let mut line = Vec::with_capacity(1024);
+    // Writing numbers and strings to memory can't fail.
+    let _ = serde_json::to_writer(&mut line, record);
+    line
 }
 
 /// Path and query as they may be logged: the values of redacted parameters are replaced.
@@ -99,7 +145,7 @@ pub fn loggable_target(path: &str, query: Option<&str>, redacted: &[String]) -> 
 fn is_redacted(name: &str, redacted: &[String]) -> bool {
     let decoded;
     let name = if name.contains('%') {
-        decoded = percent_decode(name);
+        decoded = percent::decode(name);
         &decoded
     } else {
         name.as_bytes()
@@ -140,7 +186,7 @@ mod tests {
             client: "unknown",
             ..Record::default()
         };
-        let line = String::from_utf8(record.line()).expect("JSON is UTF-8");
+        let line = String::from_utf8(line(&record)).expect("JSON is UTF-8");
         assert!(!line.contains(['\r', '\n', '\u{1b}']), "{line}");
         let read: serde_json::Value = serde_json::from_str(&line).expect("valid JSON");
         assert_eq!(read["path"], record.path);

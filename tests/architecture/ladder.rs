@@ -23,7 +23,7 @@ const LADDER: &[Rung] = &[
     Rung { modules: &["stages", "profile"], sees: Sees::BelowAndBeside },
     Rung { modules: &["config", "adapters"], sees: Sees::Below },
     Rung {
-        modules: &["state", "tls", "exchange", "pipeline", "settlement"],
+        modules: &["state", "identity", "tls", "exchange", "access", "pipeline", "settlement"],
         sees: Sees::BelowAndBeside,
     },
     Rung { modules: &["gateway", "admin"], sees: Sees::Below },

@@ -24,7 +24,8 @@ async fn a_bad_id_is_replaced_and_logged_escaped() {
     assert_eq!(id.len(), 36, "{id}");
     assert_eq!(id.as_bytes()[14], b'7', "a UUIDv7: {id}");
     assert_eq!(field(&vendor.only(), "x-correlation-id"), Some(id.clone()));
-    let line = gateway.log.line(&[("correlation_id", id.into())]).await;
+    let line =
+        gateway.log.line(&[("event", "request".into()), ("correlation_id", id.into())]).await;
     assert_eq!(line["client_correlation_id"], "<script>alert(1)");
 }
 
@@ -63,7 +64,8 @@ async fn a_vendors_own_id_is_not_the_gateways() {
     assert_eq!(answer.field("x-vendor-correlation-id").as_deref(), Some("theirs"));
     let id = answer.field("x-correlation-id").expect("an id");
     assert_ne!(id, "theirs");
-    let line = gateway.log.line(&[("correlation_id", id.into())]).await;
+    let line =
+        gateway.log.line(&[("event", "request".into()), ("correlation_id", id.into())]).await;
     assert_eq!(line["vendor_correlation_id"], "theirs");
 }
 

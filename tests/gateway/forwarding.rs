@@ -2,7 +2,7 @@
 
 use crate::support::under_test::{HEAD, to_vendor};
 use crate::support::vendor::field;
-use crate::support::{Raw, Reply, UnderTest, Vendor};
+use crate::support::{Raw, Reply, UnderTest, Vendor, key};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_target_goes_on_byte_for_byte_under_the_base_path() {
@@ -34,12 +34,13 @@ async fn hop_by_hop_and_named_fields_end_here_both_ways() {
     .await;
     let gateway = UnderTest::before(vendor.address).await;
     let answer = gateway
-        .send(
+        .send(format!(
             "GET /v/a HTTP/1.1\r\nHost: gw\r\nConnection: x-hop, x-correlation-id\r\nX-Hop: 1\r\n\
              Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: trailers\r\n\
-             Proxy-Authorization: Basic x\r\nAuthorization: Bearer secret\r\nCookie: a=b\r\n\
-             X-API-Key: egk_secret\r\nX-Unknown: 1\r\nX-Unknown: 2\r\n\r\n",
-        )
+             Proxy-Authorization: Basic x\r\nAuthorization: Bearer {}\r\nCookie: a=b\r\n\
+             X-Unknown: 1\r\nX-Unknown: 2\r\n\r\n",
+            key()
+        ))
         .await;
     let seen = vendor.only();
     for gone in [
@@ -135,10 +136,11 @@ async fn a_body_that_is_not_there_is_declared() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_of_the_gateway_replace_the_clients() {
+    let clients_own = format!("Bearer {}", key());
     for (credential, expected) in [
         ("{ kind = \"none\" }", None),
         ("{ kind = \"bearer\", token = { file = \"token\" } }", Some("Bearer vendor-secret")),
-        ("{ kind = \"passthrough\" }", Some("Bearer clients-own")),
+        ("{ kind = \"passthrough\" }", Some(clients_own.as_str())),
     ] {
         let vendor = Vendor::fine().await;
         let lines = format!("credential = {credential}");
@@ -149,7 +151,7 @@ async fn credentials_of_the_gateway_replace_the_clients() {
         folder.write("token", "vendor-secret\n");
         let gateway = UnderTest::start_in(folder).await;
         gateway
-            .send("GET /v/a HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer clients-own\r\n\r\n")
+            .send(format!("GET /v/a HTTP/1.1\r\nHost: gw\r\nAuthorization: {clients_own}\r\n\r\n"))
             .await;
         assert_eq!(field(&vendor.only(), "authorization").as_deref(), expected, "{credential}");
         assert!(!gateway.log.text().contains("secret"), "no secret in the log");
@@ -183,9 +185,14 @@ async fn a_gateway_that_is_its_own_vendor_says_so() {
     let address = own.local_addr().expect("bound");
     drop(own);
     let head = HEAD.replacen("127.0.0.1:0", &address.to_string(), 1);
-    let config = format!("{head}{}", to_vendor(address, "", ""))
-        .replace(&format!("{address}\"\n\n"), &format!("{address}/v\"\n\n"));
-    let gateway = UnderTest::start(&config).await;
+    let credential =
+        "credential = { kind = \"header\", name = \"X-API-Key\", value = { file = \"key\" } }";
+    let config = format!("{head}{}", to_vendor(address, credential, ""))
+        .replace(&format!("{address}\"\n"), &format!("{address}/v\"\n"));
+    let config = config.replacen(&format!("{address}/v"), &address.to_string(), 1);
+    let folder = crate::support::Folder::with(&config);
+    folder.write("key", &key());
+    let gateway = UnderTest::start_in(folder).await;
     let mut raw = Raw::connect(address).await;
     raw.send("GET /v/a HTTP/1.1\r\nHost: gw\r\n\r\n").await;
     let answer = raw.answer().await;

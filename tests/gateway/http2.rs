@@ -2,7 +2,7 @@
 
 use crate::support::under_test::{HEAD, to_vendor};
 use crate::support::vendor::field;
-use crate::support::{Reply, UnderTest, Vendor, within};
+use crate::support::{Reply, UnderTest, Vendor, key, within};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Request, Response};
@@ -34,8 +34,13 @@ async fn exchange(
     Ok((Response::from_parts(head, ()), octets))
 }
 
+/// A request that shows the key of the usual client.
+fn to(uri: &str) -> http::request::Builder {
+    Request::builder().uri(uri).header("x-api-key", key())
+}
+
 fn get(uri: &str) -> Request<()> {
-    Request::builder().uri(uri).body(()).expect("a request")
+    to(uri).body(()).expect("a request")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +64,7 @@ async fn bodies_and_refusals_are_the_same() {
     let config = format!("{HEAD}{}", to_vendor(vendor.address, "", "body_max = \"64B\""));
     let gateway = UnderTest::start(&config).await;
     let mut send = connect(&gateway).await;
-    let post = |uri: &str| Request::post(uri).body(()).expect("a request");
+    let post = |uri: &str| to(uri).method("POST").body(()).expect("a request");
     let part = Bytes::from_static(b"0123456789");
     let (head, _) = exchange(&mut send, post("http://gw/v/a"), &[part.clone(), part.clone()])
         .await
@@ -70,11 +75,7 @@ async fn bodies_and_refusals_are_the_same() {
         (get("http://gw/nowhere"), vec![], "route-not-found"),
         (get("http://gw/v/%2e%2e/a"), vec![], "path-ambiguous"),
         (post("http://gw/v/a"), vec![part; 7], "payload-too-large"),
-        (
-            Request::builder().method("BREW").uri("http://gw/v/a").body(()).expect("one"),
-            vec![],
-            "method-unknown",
-        ),
+        (to("http://gw/v/a").method("BREW").body(()).expect("one"), vec![], "method-unknown"),
     ] {
         let (head, body) = exchange(&mut send, request, &body).await.expect(slug);
         let problem: serde_json::Value = serde_json::from_slice(&body).expect("a problem");
@@ -92,10 +93,10 @@ async fn what_is_malformed_reaches_nobody() {
     let vendor = Vendor::fine().await;
     let gateway = UnderTest::before(vendor.address).await;
     for request in [
-        Request::builder().uri("http://gw/v/a").header("host", "other"),
-        Request::builder().uri("http://gw/v/a").header("transfer-encoding", "chunked"),
-        Request::builder().uri("http://gw/v/a").header("connection", "close"),
-        Request::post("http://gw/v/a").header("content-length", "5"),
+        to("http://gw/v/a").header("host", "other"),
+        to("http://gw/v/a").header("transfer-encoding", "chunked"),
+        to("http://gw/v/a").header("connection", "close"),
+        to("http://gw/v/a").method("POST").header("content-length", "5"),
     ] {
         let mut send = connect(&gateway).await;
         let body = [Bytes::from_static(b"abc")];
@@ -113,7 +114,7 @@ async fn a_stalled_body_is_reset_and_its_neighbors_go_on() {
     let head = HEAD.replacen("[admin]", "body_timeout = \"300ms\"\n[admin]", 1);
     let gateway = UnderTest::start(&format!("{head}{}", to_vendor(vendor.address, "", ""))).await;
     let mut send = connect(&gateway).await;
-    let request = Request::post("http://gw/v/a").body(()).expect("a request");
+    let request = to("http://gw/v/a").method("POST").body(()).expect("a request");
     let (answer, mut stream) = send.send_request(request, false).expect("sent");
     stream.send_data(Bytes::from_static(b"abc"), false).expect("sent");
     let ended = within("the end of the stream", answer).await;

@@ -16,10 +16,11 @@ async fn each_request_is_one_line_with_what_an_operator_needs() {
         .send("POST /v/a?token=hush&b=1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 3\r\n\r\nabc")
         .await;
     let line = gateway.log.line(&[("event", "request".into())]).await;
-    let expected: [(&str, serde_json::Value); 12] = [
+    let expected: [(&str, serde_json::Value); 13] = [
         ("route", "r".into()),
         ("vendor", "v".into()),
-        ("client", "unknown".into()),
+        ("client", "tester".into()),
+        ("rule", "tester.toml:4".into()),
         ("method", "POST".into()),
         ("path", "/v/a?token=REDACTED&b=1".into()),
         ("status", 200.into()),
@@ -42,7 +43,7 @@ async fn requests_are_counted_once_by_bounded_labels() {
     let vendor = Vendor::fine().await;
     let gateway = UnderTest::before(vendor.address).await;
     gateway.get("/v/a").await;
-    let labels = "{client=\"unknown\",method=\"GET\",route=\"r\",status=\"200\"} ";
+    let labels = "{client=\"tester\",method=\"GET\",route=\"r\",status=\"200\"} ";
     let metric = format!("erpgate_requests_total{labels}");
     crate::support::wait_for(&metric, async || {
         (gateway.metric(&metric).await == 1.0).then_some(())

@@ -244,7 +244,8 @@ async fn http2_is_agreed_on_and_old_versions_are_not() {
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
     let (mut send, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
     tokio::spawn(connection);
-    let request = http::Request::builder().uri("https://localhost/v/a").body(()).expect("one");
+    let request = http::Request::builder().uri("https://localhost/v/a");
+    let request = request.header("x-api-key", crate::support::key()).body(()).expect("one");
     let (answer, _) = send.send_request(request, true).expect("sent");
     let answer = crate::support::within("an answer", answer).await.expect("answered");
     assert_eq!(answer.status(), 200);

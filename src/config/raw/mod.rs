@@ -5,7 +5,10 @@
 //! the shape counts. The doc comments are the descriptions in `erpgate schema`.
 
 pub mod at;
+pub mod issuer;
+pub mod policy;
 pub mod profile;
+pub mod rates;
 pub mod read;
 pub mod secret;
 pub mod table;
@@ -13,6 +16,7 @@ pub mod text;
 pub mod vendor;
 
 use at::At;
+use issuer::RawIssuer;
 use schemars::JsonSchema;
 use secret::RawSecret;
 use serde::{Deserialize, Serialize};
@@ -33,6 +37,10 @@ pub struct RawGateway {
     pub listener: Option<At<Vec<Section<RawListener>>>>,
     /// The operators' listener.
     pub admin: Option<Section<RawAdmin>>,
+    /// Who makes tokens for clients.
+    pub issuer: Option<At<Vec<Section<RawIssuer>>>>,
+    /// Where the policies of clients are.
+    pub policies: Option<Section<RawPolicies>>,
     /// Services that requests are sent to, by name.
     pub vendors: Option<BTreeMap<At<String>, Section<RawVendor>>>,
     /// Which requests go to which vendor.
@@ -60,9 +68,22 @@ pub struct RawServer {
     /// Socket by which a successor takes the listeners over. A change needs a restart.
     #[schemars(extend("default" = "data/handover.sock"))]
     pub handover: Option<At<String>>,
+    /// Failed authentications from one address (an IPv6 /64 counts as one), beyond which only
+    /// credentials that were verified before are taken from it.
+    #[schemars(extend("default" = "60/minute"))]
+    pub failed_auth_rate: Option<At<String>>,
     /// Whether answers carry `Server-Timing`.
     #[schemars(extend("default" = true))]
     pub server_timing: Option<bool>,
+}
+
+/// Where the policies of clients are.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPolicies {
+    /// Folder with a file for each client, and `_all.toml`.
+    #[schemars(extend("default" = "policies"))]
+    pub path: Option<At<String>>,
 }
 
 /// One address that clients connect to.
@@ -161,6 +182,11 @@ pub struct RawRoute {
     /// The vendor that serves it: a name under `[vendors]`.
     #[schemars(required)]
     pub vendor: Option<At<String>>,
+    /// Name of one of the vendor's credentials; without it: the vendor's `credential`.
+    pub credential: Option<At<String>>,
+    /// Name of the introspecting issuer that sees this route's opaque tokens; without it: the only
+    /// one there is.
+    pub introspection: Option<At<String>>,
     /// Which methods it serves.
     #[schemars(extend(
         "default" = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]

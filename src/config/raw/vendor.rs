@@ -6,6 +6,7 @@ use super::table::Section;
 use super::text::DurationText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A service that requests are sent to.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -19,6 +20,8 @@ pub struct RawVendor {
     pub base_url: Option<At<String>>,
     /// What proves the gateway to the vendor.
     pub credential: Option<Section<RawCredential>>,
+    /// Further credentials by name, chosen by `credential` on a route or in a policy.
+    pub credentials: Option<BTreeMap<At<String>, Section<RawCredential>>>,
     /// How long to wait for it.
     pub timeouts: Option<Section<RawTimeouts>>,
     /// Authorities and the client certificate for it.

@@ -44,6 +44,15 @@ impl BaseUrl {
     }
 }
 
+/// What keeps the text from being the address of something that we ask, as the rest of a sentence
+/// that begins with "it"; a query is legal.
+pub fn url_fault(text: &str) -> Option<String> {
+    if text.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Some("holds a fragment, or a character that has to be escaped".to_owned());
+    }
+    BaseUrl::parse(text.split('?').next().unwrap_or_default()).err()
+}
+
 /// Host, the host as it stands in `Host`, and the port if one was typed.
 fn split_place(place: &str) -> Result<(String, String, Option<u16>), String> {
     let no_host = || "has no usable host name or address".to_owned();

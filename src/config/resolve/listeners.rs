@@ -50,10 +50,12 @@ impl Context<'_> {
             && !has_tls
             && !is_loopback(address)
         {
-            let message =
-                format!("{} is reached from elsewhere, without TLS", quoted(&typed.value));
+            let message = format!(
+                "{} is reached from elsewhere without TLS: others could read credentials",
+                quoted(&typed.value)
+            );
             let help = "write `tls = { certificates = \"certs\" }`, or listen on 127.0.0.1";
-            self.notes.warning("plain-listener", &typed.span, message, help);
+            self.notes.problem("plain-listener", &typed.span, message, help);
         }
         let notes = &mut self.notes;
         let header = size(notes, "header_max", raw.header_max.as_ref(), HEADER_BYTES, HEADER_RANGE);

@@ -7,17 +7,24 @@ mod base_url;
 mod bounds;
 mod certificates;
 mod credentials;
+mod issuers;
+mod limits;
 mod listeners;
 mod names;
 mod pem;
+mod policies;
+mod policy_file;
 mod profiles;
 mod redirect;
 mod restart;
 mod routes;
+mod rules;
 mod secrets;
 mod server;
 mod vendors;
 
+pub use policies::Memo;
+pub use redirect::IssuerUrls;
 pub use restart::needs_restart;
 
 use super::problem::{self, Notes, Problem, Severity, Text, quoted};
@@ -76,6 +83,17 @@ impl Loaded {
 
 /// Reads gateway.toml and everything that it names.
 pub fn load(path: &Path, sources: &dyn Sources, mode: Mode, now: SystemTime) -> Loaded {
+    load_again(path, sources, mode, now, &mut Memo::default())
+}
+
+/// The same, where it was read before: what has not changed since is not read again.
+pub fn load_again(
+    path: &Path,
+    sources: &dyn Sources,
+    mode: Mode,
+    now: SystemTime,
+    memo: &mut Memo,
+) -> Loaded {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     // `./gateway.toml`, the default of `--config`, is shown as people call it.
     let path = path.strip_prefix(".").unwrap_or(path);
@@ -92,6 +110,9 @@ pub fn load(path: &Path, sources: &dyn Sources, mode: Mode, now: SystemTime) -> 
         now: i64::try_from(now).unwrap_or(i64::MAX),
         notes: Notes::new(Text::new(path, text)),
         others: Vec::new(),
+        other_problems: Vec::new(),
+        other_texts: Vec::new(),
+        memo,
         watched: vec![path.to_owned()],
         secrets: Vec::new(),
         other_certificates: Vec::new(),
@@ -118,6 +139,10 @@ struct Context<'a> {
     notes: Notes,
     /// The findings about other files.
     others: Vec<Notes>,
+    other_problems: Vec<Problem>,
+    other_texts: Vec<Text>,
+    /// What was read before.
+    memo: &'a mut Memo,
     watched: Vec<PathBuf>,
     /// What was read already: a command that two keys name runs once.
     secrets: Vec<secrets::Read>,
@@ -133,11 +158,24 @@ impl Context<'_> {
         let listeners = self.listeners(raw);
         let admin = self.admin(raw.admin.as_ref());
         self.clashes(raw, &admin);
+        let issuers = self.issuers(raw);
         let vendors = self.vendors(raw);
         let routes = self.routes(raw, &vendors);
+        let policies = self.policies(raw, &routes, &issuers);
         let log = Log { redact_query: self.redacted(raw) };
         let watched = self.watched.clone();
-        Config { server, listeners, admin, vendors, routes, log, watched, shown: shown(raw) }
+        Config {
+            server,
+            listeners,
+            admin,
+            issuers,
+            policies,
+            vendors,
+            routes,
+            log,
+            watched,
+            shown: shown(raw),
+        }
     }
 
     /// A path as typed, from the folder of gateway.toml. Watches it.
@@ -156,6 +194,8 @@ impl Context<'_> {
             problems.extend(other.problems);
             texts.push(other.text);
         }
+        problems.extend(self.other_problems);
+        texts.extend(self.other_texts);
         problem::sort(&mut problems);
         problems.dedup();
         let refused = problems.iter().any(|p| p.severity == Severity::Problem);

@@ -6,6 +6,7 @@ use crate::config::problem::{Notes, Text, quoted, suggestion};
 use crate::config::raw::at::At;
 use crate::config::raw::profile::RawProfile;
 use crate::config::raw::read::read;
+use crate::model::path::PathPattern;
 use crate::profile::{Profile, SHIPPED};
 use http::HeaderName;
 use std::path::Path;
@@ -60,15 +61,34 @@ impl Context<'_> {
 
 fn resolve(name: &str, notes: &mut Notes) -> Option<Arc<Profile>> {
     let raw = read::<RawProfile>(notes)?;
-    let mut request_id_headers = Vec::new();
-    for header in raw.request_id_headers.into_iter().flatten() {
+    let mut open_doors = Vec::new();
+    for door in raw.open_doors.into_iter().flatten() {
+        match PathPattern::parse(&door.value) {
+            Ok(pattern) => open_doors.push(pattern),
+            Err(message) => {
+                let help = "write a path pattern, as in \"/**/$batch\"";
+                notes.problem("bad-pattern", &door.span, message, help);
+            }
+        }
+    }
+    Some(Arc::new(Profile {
+        name: name.to_owned(),
+        request_id_headers: field_names(raw.request_id_headers, notes),
+        key_headers: field_names(raw.key_headers, notes),
+        open_doors,
+    }))
+}
+
+fn field_names(typed: Option<Vec<At<String>>>, notes: &mut Notes) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for header in typed.into_iter().flatten() {
         if let Ok(name) = HeaderName::from_bytes(header.value.as_bytes()) {
-            request_id_headers.push(name);
+            names.push(name);
         } else {
             let message = format!("{} is no name of a header field", quoted(&header.value));
             let help = "write it as in \"X-Request-Id\"";
             notes.problem("bad-field-name", &header.span, message, help);
         }
     }
-    Some(Arc::new(Profile { name: name.to_owned(), request_id_headers }))
+    names
 }

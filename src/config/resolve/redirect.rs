@@ -1,7 +1,11 @@
-//! Other vendors in place of the configured ones: how the sandbox keeps everything on the
-//! machine.
+//! Other vendors and issuers in place of the configured ones: how the sandbox keeps everything on
+//! the machine.
 
-use crate::config::{BaseUrl, Config, Credential, Route, Vendor, VendorTls};
+use crate::config::{
+    BaseUrl, Config, Credential, Introspection, Issuer, Route, TokenSource, Vendor, VendorTls,
+};
+use crate::model::secret::Secret;
+use crate::stages::authentication::{jwt, keys};
 use std::sync::Arc;
 
 impl Config {
@@ -14,11 +18,52 @@ impl Config {
         let routes = self.routes.iter().map(|route| {
             let same = |vendor: &&Arc<Vendor>| vendor.name == route.vendor.name;
             let vendor = vendors.iter().find(same).unwrap_or(&route.vendor);
-            Arc::new(with_vendor(route, vendor.clone()))
+            Arc::new(Route { vendor: vendor.clone(), ..Route::clone(route) })
         });
         let routes = routes.collect();
         Config { vendors, routes, ..self }
     }
+
+    /// Has each issuer's keys and introspection where `urls` says. It keeps its `issuer` and its
+    /// audiences.
+    #[must_use]
+    pub fn with_issuer_urls(self, urls: &dyn Fn(&Issuer) -> Option<IssuerUrls>) -> Config {
+        let replace = |issuer: &Arc<Issuer>| match urls(issuer) {
+            Some(urls) => Arc::new(simulated(issuer, urls)),
+            None => issuer.clone(),
+        };
+        let issuers = self.issuers.iter().map(replace).collect();
+        Config { issuers, ..self }
+    }
+}
+
+/// Where the simulator of an issuer is.
+#[derive(Clone, Debug)]
+pub struct IssuerUrls {
+    /// Its keys.
+    pub keys: String,
+    /// Its introspection endpoint.
+    pub introspection: String,
+    /// The name and the secret that it knows the gateway by.
+    pub client: (String, String),
+}
+
+fn simulated(issuer: &Issuer, urls: IssuerUrls) -> Issuer {
+    let source = match &issuer.source {
+        TokenSource::Introspection(_) => TokenSource::Introspection(Introspection {
+            url: urls.introspection,
+            client_id: urls.client.0,
+            client_secret: Secret::new(urls.client.1.as_bytes()),
+        }),
+        _ => TokenSource::Uri(urls.keys),
+    };
+    let mut policy = jwt::Policy::clone(&issuer.policy);
+    // A secret is not shared with a simulator.
+    policy.algorithms.retain(|algorithm| !keys::is_symmetric(*algorithm));
+    if policy.algorithms.is_empty() {
+        policy.algorithms = keys::DEFAULT.to_vec();
+    }
+    Issuer { policy: Arc::new(policy), source, scopes: issuer.scopes.clone() }
 }
 
 fn redirect(vendor: &Arc<Vendor>, urls: &dyn Fn(&str) -> Option<BaseUrl>) -> Arc<Vendor> {
@@ -30,21 +75,19 @@ fn redirect(vendor: &Arc<Vendor>, urls: &dyn Fn(&str) -> Option<BaseUrl>) -> Arc
         timeouts: vendor.timeouts.clone(),
         tls: VendorTls::default(),
         forwarded: vendor.forwarded,
-        credential: Credential::None,
+        credential: without_secret(&vendor.credential),
+        credentials: vendor
+            .credentials
+            .iter()
+            .map(|(name, credential)| (name.clone(), without_secret(credential)))
+            .collect(),
     })
 }
 
-fn with_vendor(route: &Route, vendor: Arc<Vendor>) -> Route {
-    Route {
-        name: route.name.clone(),
-        host: route.host.clone(),
-        prefix: route.prefix.clone(),
-        vendor,
-        methods: route.methods,
-        reads: route.reads.clone(),
-        body_bytes_max: route.body_bytes_max,
-        deadline: route.deadline,
-        rewrite_links: route.rewrite_links,
-        allow_in_path: route.allow_in_path,
+/// Nothing secret is shown to a simulator; what is the client's own is not ours to keep back.
+fn without_secret(credential: &Credential) -> Credential {
+    match credential {
+        Credential::Passthrough => Credential::Passthrough,
+        Credential::None | Credential::Field { .. } => Credential::None,
     }
 }

@@ -38,6 +38,8 @@ impl Context<'_> {
         let name = self.notes.required(&at.span, "[[route]]", "name", name, "\"orders\"");
         let name = name.filter(|name| check_name(&mut self.notes, "route", name));
         let vendor = self.vendor_of(at, gateway, vendors);
+        let credential = self.credential_of(raw, vendor.as_deref());
+        let introspection = self.introspection_of(raw, gateway);
         let notes = &mut self.notes;
         if raw.path.is_none()
             && raw.host.is_none()
@@ -60,6 +62,8 @@ impl Context<'_> {
             allow_in_path: allow_in_path(notes, raw),
             name: Arc::from(name?.value.as_str()),
             vendor: vendor?,
+            credential,
+            introspection,
         })
     }
 
@@ -86,6 +90,32 @@ impl Context<'_> {
             self.notes.problem("unknown-vendor", &typed.span, message, help);
         }
         vendors.iter().find(|vendor| *vendor.name == *typed.value).cloned()
+    }
+
+    fn credential_of(&mut self, raw: &RawRoute, vendor: Option<&Vendor>) -> Option<Arc<str>> {
+        let (typed, vendor) = (raw.credential.as_ref()?, vendor?);
+        check_credential(&mut self.notes, typed, vendor)
+    }
+
+    /// The one that is typed, or the only one there is.
+    fn introspection_of(&mut self, raw: &RawRoute, gateway: &RawGateway) -> Option<Arc<str>> {
+        let issuers = gateway.issuer.as_ref().map_or(&[][..], |issuers| &issuers.value);
+        let asked = issuers.iter().filter(|issuer| issuer.value.introspection.is_some());
+        let known: Vec<&str> =
+            asked.filter_map(|issuer| Some(issuer.value.name.as_ref()?.value.as_str())).collect();
+        match (&raw.introspection, known.as_slice()) {
+            (Some(typed), _) if known.contains(&typed.value.as_str()) => {
+                Some(Arc::from(typed.value.as_str()))
+            }
+            (Some(typed), _) => {
+                let message = format!("no issuer {} has `introspection`", quoted(&typed.value));
+                let help = suggestion(&typed.value, known);
+                self.notes.problem("unknown-issuer", &typed.span, message, help);
+                None
+            }
+            (None, [only]) => Some(Arc::from(*only)),
+            (None, _) => None,
+        }
     }
 
     /// Names that are there twice, and routes that could never be reached behind another.
@@ -118,6 +148,26 @@ impl Context<'_> {
     fn line(&self, route: &Section<RawRoute>) -> usize {
         self.notes.text.place(route.span.start).0
     }
+}
+
+/// The name of one of the vendor's credentials, if it has it.
+pub(super) fn check_credential(
+    notes: &mut Notes,
+    typed: &At<String>,
+    vendor: &Vendor,
+) -> Option<Arc<str>> {
+    let known = vendor.credentials.get_key_value(typed.value.as_str());
+    if known.is_none() {
+        let message =
+            format!("the vendor `{}` has no credential {}", vendor.name, quoted(&typed.value));
+        let names: Vec<&str> = vendor.credentials.keys().map(|name| &**name).collect();
+        let help = match names.as_slice() {
+            [] => format!("write `credentials.{}` under `[vendors.{}]`", typed.value, vendor.name),
+            _ => suggestion(&typed.value, names),
+        };
+        notes.problem("unknown-credential", &typed.span, message, help);
+    }
+    known.map(|(name, _)| name.clone())
 }
 
 /// Host and prefix, as requests are matched with them.

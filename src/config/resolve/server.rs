@@ -7,8 +7,11 @@ use crate::config::Server;
 use crate::config::problem::{Notes, quoted};
 use crate::config::raw::table::Section;
 use crate::config::raw::{RawGateway, RawServer};
+use crate::model::rates::Rate;
 use ipnet::IpNet;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// Query parameters whose values are never logged, whatever `redact_query` says: the names
 /// under which OAuth, signed URLs and the vendors we know send what nobody may read.
@@ -35,6 +38,7 @@ const ALWAYS_REDACTED: [&str; 18] = [
 
 /// Longest path of a Unix socket: the system's structure holds 108 bytes, one of them a zero.
 const SOCKET_PATH_MAX: usize = 107;
+const MINUTE: Duration = Duration::from_secs(60);
 
 impl Context<'_> {
     pub(super) fn server(&mut self, raw: Option<&Section<RawServer>>) -> Server {
@@ -62,6 +66,7 @@ impl Context<'_> {
             ),
             trusted_proxies: trusted(notes, raw),
             handover,
+            failed_auth_rate: failed_auth_rate(notes, raw),
             server_timing: raw.server_timing.unwrap_or(true),
         }
     }
@@ -91,6 +96,16 @@ fn name(notes: &mut Notes, raw: &RawServer) -> String {
         notes.problem("bad-name", &name.span, message, help);
     }
     name.value.clone()
+}
+
+fn failed_auth_rate(notes: &mut Notes, raw: &RawServer) -> Rate {
+    let default = Rate { count: NonZeroU32::MIN.saturating_add(59), period: MINUTE };
+    let Some(typed) = &raw.failed_auth_rate else { return default };
+    Rate::parse(&typed.value).unwrap_or_else(|message| {
+        let help = "write `failed_auth_rate = \"60/minute\"`";
+        notes.problem("bad-rate", &typed.span, message, help);
+        default
+    })
 }
 
 fn trusted(notes: &mut Notes, raw: &RawServer) -> Vec<IpNet> {

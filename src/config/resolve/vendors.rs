@@ -10,6 +10,7 @@ use crate::config::raw::vendor::{RawForwarded, RawTimeouts, RawVendor, RawVendor
 use crate::config::raw::{RawGateway, RawRoute};
 use crate::config::{BaseUrl, Credential, Forwarded, Timeouts, Vendor, VendorTls};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ impl Context<'_> {
         let profile = self.profile(raw.profile.as_ref());
         let base_url = self.base_url(name, at);
         let credential = self.credential(raw.credential.as_ref());
+        let credentials = self.named_credentials(raw);
         let timeouts = self.timeouts(raw.timeouts.as_ref().map(|timeouts| &timeouts.value.0));
         let tls = self.vendor_tls(raw.tls.as_ref());
         if let (Some(typed), Some(false)) = (&raw.tls, base_url.as_ref().map(|url| url.https)) {
@@ -66,7 +68,19 @@ impl Context<'_> {
             tls,
             forwarded,
             credential: credential.unwrap_or(Credential::None),
+            credentials,
         })
+    }
+
+    fn named_credentials(&mut self, raw: &RawVendor) -> BTreeMap<Arc<str>, Credential> {
+        let mut credentials = BTreeMap::new();
+        for (name, at) in raw.credentials.iter().flatten() {
+            let named = check_name(&mut self.notes, "credential", name);
+            if let Some(credential) = self.credential(Some(at)).filter(|_| named) {
+                credentials.insert(Arc::from(name.value.as_str()), credential);
+            }
+        }
+        credentials
     }
 
     fn base_url(&mut self, name: &At<String>, at: &Section<RawVendor>) -> Option<BaseUrl> {

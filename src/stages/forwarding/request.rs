@@ -58,6 +58,8 @@ pub struct Policy<'a> {
     pub forwarded: Forwarded,
     /// Whether the client's `Authorization` goes on.
     pub passthrough: bool,
+    /// Fields in which clients show keys, beside the usual ones.
+    pub key_fields: &'a [HeaderName],
     /// The gateway's own field, if it shows one.
     pub credential: Option<(&'a str, &'a [u8])>,
     /// The gateway's own member of `Via`.
@@ -133,6 +135,7 @@ pub fn edits(
 ) -> Edits {
     let mut edits = Edits::with_room();
     edits.remove_where(headers, |name| ends_here(name, policy.passthrough));
+    edits.remove.extend(policy.key_fields.iter().filter(|n| headers.contains_key(*n)).cloned());
     edits.set.push((CORRELATION_ID, correlation.field().clone()));
     if let Some(parent) = correlation.trace().parent(parent_id) {
         edits.set.push((trace::TRACEPARENT, parent));
@@ -244,6 +247,7 @@ mod tests {
             host: Box::leak(Box::new(HeaderValue::from_static("vendor.example.com"))),
             forwarded: Forwarded::Off,
             passthrough: false,
+            key_fields: &[],
             credential: None,
             via: Box::leak(Box::new(via)),
         }

@@ -7,7 +7,7 @@
 pub mod framing;
 pub mod path;
 
-use crate::model::methods;
+use crate::model::{methods, percent};
 use crate::refusal::Refusal;
 use http::{HeaderMap, Version, header};
 use path::AllowInPath;
@@ -178,7 +178,7 @@ fn check_tunnels(head: &Head<'_>) -> Result<(), Refusal> {
             let is = |name: &[u8]| {
                 name.eq_ignore_ascii_case(b"_method") || name.eq_ignore_ascii_case(b"_httpmethod")
             };
-            is(name.as_bytes()) || (name.contains('%') && is(&path::percent_decode(name)))
+            is(name.as_bytes()) || (name.contains('%') && is(&percent::decode(name)))
         })
     });
     if by_field || by_query {

@@ -3,6 +3,7 @@
 //! Refuses with `path-ambiguous`. The path that is matched and authorized is, byte for byte, the
 //! one that is forwarded, so whatever a vendor could read differently is refused.
 
+use crate::model::percent::{decode, escape};
 use crate::refusal::Refusal;
 
 /// What a path may hold in spite of being ambiguous.
@@ -86,37 +87,11 @@ fn is_dots(segment: &str) -> bool {
     if !segment.contains('.') && !segment.contains('%') {
         return false;
     }
-    let decoded = percent_decode(segment);
+    let decoded = decode(segment);
     decoded
         .split(|octet| matches!(octet, b'/' | b'\\'))
         .map(|part| part.split(|octet| *octet == b';').next().unwrap_or(&[]))
         .any(|part| part == b"." || part == b"..")
-}
-
-/// Decodes percent-escapes; a percent sign that escapes nothing is kept.
-pub fn percent_decode(text: &str) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&octet, tail)) = rest.split_first() {
-        match (octet, escape(tail)) {
-            (b'%', Some(escaped)) => {
-                decoded.push(escaped);
-                rest = tail.get(2..).unwrap_or(&[]);
-            }
-            _ => {
-                decoded.push(octet);
-                rest = tail;
-            }
-        }
-    }
-    decoded
-}
-
-/// The octet that two hexadecimal digits name.
-fn escape(digits: &[u8]) -> Option<u8> {
-    let (&high, &low) = (digits.first()?, digits.get(1)?);
-    let digit = |d: u8| char::from(d).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    Some(digit(high)? << 4 | digit(low)?)
 }
 
 fn found(what: &'static str) -> Refusal {
@@ -206,7 +181,7 @@ mod tests {
         #[test]
         fn what_passes_has_one_reading(path in "/[a-c./%25eEfF0;\\\\]{0,12}") {
             if check(&path, AllowInPath::default()).is_ok() {
-                let decoded = percent_decode(&path);
+                let decoded = decode(&path);
                 let slashes = |text: &[u8]| text.iter().filter(|b| **b == b'/').count();
                 prop_assert!(slashes(&decoded) == slashes(path.as_bytes()));
                 for segment in decoded.split(|b| *b == b'/') {
@@ -214,7 +189,7 @@ mod tests {
                 }
                 prop_assert!(!decoded.contains(&b'\\') && !decoded.contains(&b';'));
                 let text = String::from_utf8_lossy(&decoded).into_owned();
-                prop_assert!(percent_decode(&text).len() == text.len());
+                prop_assert!(decode(&text).len() == text.len());
             }
         }
     }

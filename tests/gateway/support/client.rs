@@ -1,7 +1,11 @@
 //! A client that sends octets and reads answers, and repairs nothing.
+//!
+//! It shows the key of the one client that every test's policies allow everything, unless it is
+//! bare: each request that has a `Host` gets an `X-API-Key` before it.
 
 use super::within;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -10,6 +14,7 @@ use tokio::net::TcpStream;
 pub struct Raw<S = TcpStream> {
     pub stream: S,
     buffer: Vec<u8>,
+    bare: bool,
 }
 
 /// An answer as it was received.
@@ -69,17 +74,42 @@ impl Raw<TcpStream> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     pub fn over(stream: S) -> Raw<S> {
-        Raw { stream, buffer: Vec::new() }
+        Raw { stream, buffer: Vec::new(), bare: false }
+    }
+
+    /// Shows no key of its own accord.
+    pub fn bare(mut self) -> Raw<S> {
+        self.bare = true;
+        self
+    }
+
+    fn keyed<'o>(&self, octets: &'o [u8]) -> Cow<'o, [u8]> {
+        let host = b"\r\nHost: ";
+        if self.bare || find(octets, host).is_none() {
+            return Cow::Borrowed(octets);
+        }
+        let key = format!("\r\nX-API-Key: {}", super::key());
+        let (mut keyed, mut rest) = (Vec::new(), octets);
+        while let Some(at) = find(rest, host) {
+            keyed.extend_from_slice(&rest[..at]);
+            keyed.extend_from_slice(key.as_bytes());
+            keyed.extend_from_slice(host);
+            rest = &rest[at + host.len()..];
+        }
+        keyed.extend_from_slice(rest);
+        Cow::Owned(keyed)
     }
 
     pub async fn send(&mut self, octets: impl AsRef<[u8]>) {
-        self.stream.write_all(octets.as_ref()).await.expect("sent");
+        let octets = self.keyed(octets.as_ref()).into_owned();
+        self.stream.write_all(&octets).await.expect("sent");
         self.stream.flush().await.expect("sent");
     }
 
     /// Sends as much as the other side takes.
     pub async fn try_send(&mut self, octets: impl AsRef<[u8]>) -> std::io::Result<()> {
-        self.stream.write_all(octets.as_ref()).await?;
+        let octets = self.keyed(octets.as_ref()).into_owned();
+        self.stream.write_all(&octets).await?;
         self.stream.flush().await
     }
 

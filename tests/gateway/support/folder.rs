@@ -10,8 +10,17 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// With a gateway.toml.
+    /// With a gateway.toml, and a policy by which one client may use each of its routes.
     pub fn with(config: &str) -> Folder {
+        let folder = Folder::without_policies(config);
+        let name = |route| str::split_once(route, "name = \"")?.1.split('"').next();
+        let routes: Vec<&str> = config.split("[[route]]").skip(1).filter_map(name).collect();
+        folder.write("policies/tester.toml", &super::policy(&routes));
+        folder
+    }
+
+    /// With a gateway.toml alone: nobody may do anything.
+    pub fn without_policies(config: &str) -> Folder {
         let dir = tempfile::tempdir().expect("a folder");
         let folder = Folder { dir };
         folder.write("gateway.toml", config);

@@ -18,6 +18,23 @@ pub use vendor::{Reply, Vendor};
 /// machine is slow and nothing here measures time.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The API key of the client that every test's policies allow everything.
+pub fn key() -> String {
+    erpgate::stages::authentication::api_key::make([7; 32])
+}
+
+/// A policy by which that client may use these routes.
+pub fn policy(routes: &[&str]) -> String {
+    let digest = erpgate::model::digest::Sha256::of(key().as_bytes());
+    let mut policy = format!("client = \"tester\"\n[[identity]]\napi_key_sha256 = \"{digest}\"\n");
+    for route in routes {
+        policy.push_str(&format!(
+            "[[allow]]\nroute = \"{route}\"\nmethods = [\"*\"]\npaths = [\"/**\"]\nscopes = []\n"
+        ));
+    }
+    policy
+}
+
 /// Waits until `fact` gives something.
 pub async fn wait_for<T>(what: &str, mut fact: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;

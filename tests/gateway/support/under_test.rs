@@ -2,7 +2,7 @@
 
 use super::{Answer, Folder, Raw, wait_for};
 use erpgate::adapters::log::Log;
-use erpgate::cli::serving::{self, Serving};
+use erpgate::cli::serving::{self, Origin, Serving};
 use serde_json::Value;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -75,12 +75,13 @@ impl UnderTest {
 
     /// Starts in a folder that is made already.
     pub async fn start_in(folder: Folder) -> UnderTest {
-        let loaded = serving::read(&folder.config(), false);
+        let origin = Origin::new(&folder.config(), false);
+        let loaded = origin.read();
         let problems = loaded.human();
         let config = loaded.config.unwrap_or_else(|| panic!("{problems}"));
         let log = Lines::default();
         let sink = Log::to(Box::new(log.clone()));
-        let serving = serving::start(&folder.config(), config, sink, false, false).await;
+        let serving = serving::start(&origin, config, sink, false).await;
         UnderTest { serving: serving.expect("serves"), folder, log }
     }
 

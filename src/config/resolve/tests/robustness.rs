@@ -23,11 +23,19 @@ fn the_shipped_file_has_no_problems_once_there_are_certificates() {
         let private = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(certs.join("default.key"), private).expect("set");
     }
+    let policies = folder.path().join("policies");
+    std::fs::create_dir(&policies).expect("made");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
+    for file in std::fs::read_dir(shipped).expect("shipped").flatten() {
+        if file.path().is_file() {
+            std::fs::copy(file.path(), policies.join(file.file_name())).expect("copied");
+        }
+    }
     for mode in [Mode::Run, Mode::Check, Mode::Sandbox] {
         let loaded = load(&file, &System, mode, now());
         assert!(loaded.problems.is_empty(), "{}", loaded.human());
-        assert!(loaded.config.is_some());
-        assert!(loaded.watched.contains(&certs));
+        assert!(loaded.watched.contains(&certs) && loaded.watched.contains(&policies));
+        assert_eq!(loaded.config.expect("one").policies.directory.len(), 4);
     }
 }
 

@@ -33,7 +33,9 @@ fn defaults_are_as_documented() {
     assert_eq!(route.methods.iter().count(), 7);
     assert!(route.rewrite_links && Arc::ptr_eq(&route.vendor, vendor));
     assert!(config.log.redact_query.contains(&"access_token".to_owned()));
-    assert_eq!(config.watched, [PathBuf::from("gateway.toml")]);
+    assert_eq!(config.watched, ["gateway.toml", "policies"].map(PathBuf::from));
+    assert_eq!(config.server.failed_auth_rate.count.get(), 60);
+    assert!(config.issuers.is_empty() && config.policies.directory.is_empty());
 }
 
 #[test]
@@ -82,7 +84,8 @@ fn paths_begin_at_the_file() {
     let sources = Memory::default().with("/etc/erpgate/gateway.toml", text);
     let file = std::path::Path::new("/etc/erpgate/gateway.toml");
     let loaded = super::load(file, &sources, Mode::Run, super::now());
-    assert_eq!(loaded.watched, [file.to_owned(), PathBuf::from("/etc/erpgate/c")]);
+    let beside = |name: &str| PathBuf::from("/etc/erpgate").join(name);
+    assert_eq!(loaded.watched, [file.to_owned(), beside("c"), beside("policies")]);
 }
 
 #[test]
@@ -121,14 +124,20 @@ fn shipped_profiles_have_no_problems() {
 
 #[test]
 fn traffic_is_redirected_without_credentials() {
-    let text = REST.replace("base_url", "credential = { kind = \"passthrough\" }\nbase_url");
+    let secret = "credential = { kind = \"bearer\", token = { command = [\"vault\"] } }";
+    let more = "credentials.own = { kind = \"passthrough\" }";
+    let text = REST.replace("base_url", &format!("{secret}\n{more}\nbase_url"));
     let url = BaseUrl::parse("http://127.0.0.1:7070").expect("a URL");
-    let redirected = config(&text).with_vendor_urls(&|name| (name == "erp").then(|| url.clone()));
+    let mut sources = Memory::default();
+    sources.commands.insert("vault".to_owned(), b"hunter2".to_vec());
+    let config = || loaded(&text, sources.clone(), Mode::Run).config.expect("no problems");
+    let redirected = config().with_vendor_urls(&|name| (name == "erp").then(|| url.clone()));
     let vendor = &redirected.vendors[0];
     assert_eq!(vendor.base_url, url);
     assert!(matches!(vendor.credential, Credential::None));
+    assert!(matches!(vendor.credentials["own"], Credential::Passthrough));
     assert!(Arc::ptr_eq(vendor, &redirected.routes[0].vendor));
-    let kept = config(&text).with_vendor_urls(&|_| None);
+    let kept = config().with_vendor_urls(&|_| None);
     assert!(kept.vendors[0].base_url.https);
     assert!(Arc::ptr_eq(&kept.vendors[0], &kept.routes[0].vendor));
 }

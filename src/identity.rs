@@ -1,0 +1,373 @@
+//! Tells genuine tokens from others: the tokens that were verified, the issuers that know, and how
+//! often an address was wrong.
+//!
+//! The tokens outlive a reload; each one is looked at again under the policies and keys in force
+//! before it counts.
+
+use crate::adapters::failed_auth::FailedAuth;
+use crate::adapters::introspection::Introspector;
+use crate::adapters::key_source::{COOL_DOWN, Held, KeySource, Location, Unrenewed, Wanted};
+use crate::adapters::log::Log;
+use crate::adapters::web::Web;
+use crate::config::{self, TokenSource};
+use crate::model::rates::{Gcra, retry_after_seconds};
+use crate::refusal::{Refusal, Shown};
+use crate::stages::authentication::denial::{Denial, Why};
+use crate::stages::authentication::directory::{Directory, Owner};
+use crate::stages::authentication::facts::Facts;
+use crate::stages::authentication::presented::invalid;
+use crate::stages::authentication::{Proof, Scheme, jwt, opaque};
+use moka::sync::Cache;
+use prometheus::IntCounterVec;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Bytes of verified tokens that are remembered.
+const VERIFIED_BYTES_MAX: u64 = 64 << 20;
+/// How long one is remembered at most: then it is verified again.
+const VERIFIED_KEPT: Duration = Duration::from_secs(3600);
+/// What an entry takes beside its token.
+const ENTRY_BYTES: usize = 512;
+/// Opaque tokens that an issuer refused, and how long that is believed.
+const REFUSED_MAX: u64 = 10_000;
+const REFUSED_KEPT: Duration = Duration::from_secs(5);
+/// When to ask again about an opaque token that its issuer says nothing about.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Tokens that were verified or refused, compared whole, and addresses that were wrong.
+pub struct Tokens {
+    verified: Cache<Arc<str>, Arc<Verified>>,
+    refused: Cache<Arc<str>, Why>,
+    /// Failed authentications.
+    pub failed: FailedAuth,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        let verified = Cache::builder()
+            .weigher(|token: &Arc<str>, _: &Arc<Verified>| {
+                u32::try_from(token.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
+            })
+            .max_capacity(VERIFIED_BYTES_MAX)
+            .time_to_live(VERIFIED_KEPT)
+            .build();
+        let refused = Cache::builder().max_capacity(REFUSED_MAX).time_to_live(REFUSED_KEPT).build();
+        Tokens { verified, refused, failed: FailedAuth::default() }
+    }
+}
+
+/// A token that was verified.
+struct Verified {
+    /// The issuer, by its number in this process, and the keys that it was verified by.
+    issuer: u64,
+    keys: u64,
+    scheme: Scheme,
+    facts: Arc<Facts>,
+    /// Until when an issuer's answer is believed, in seconds since 1970.
+    until: i64,
+    /// Whose it is under the policies of this generation.
+    generation: u64,
+    owner: Option<Owner>,
+}
+
+/// The issuers of a configuration, with what they are asked through.
+#[derive(Default)]
+pub struct Issuers(Vec<Issuer>);
+
+struct Issuer {
+    /// Tells it from the same issuer under other rules.
+    number: u64,
+    config: Arc<config::Issuer>,
+    source: Source,
+}
+
+#[derive(Clone)]
+enum Source {
+    Fetched(Arc<KeySource>),
+    Fixed(Arc<Held>),
+    Asked(Arc<Introspector>),
+    /// Its secret can't be sent: nobody is asked.
+    Nobody,
+}
+
+/// What issuers are asked with.
+#[derive(Clone)]
+pub struct Means {
+    /// The door to them.
+    pub web: Arc<Web>,
+    /// Log lines.
+    pub log: Log,
+    /// `jwks_refreshes_total{issuer,result}`.
+    pub refreshes: IntCounterVec,
+}
+
+impl Issuers {
+    /// For a configuration. What has not changed since the previous one is kept, keys included.
+    /// Has to be called inside the runtime.
+    pub fn new(
+        configured: &[Arc<config::Issuer>],
+        previous: Option<&Issuers>,
+        means: &Means,
+    ) -> Issuers {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let kept = |config: &Arc<config::Issuer>| {
+            let same = |issuer: &&Issuer| issuer.config == *config;
+            previous.and_then(|previous| previous.0.iter().find(same))
+        };
+        let issuers = configured.iter().map(|config| match kept(config) {
+            Some(kept) => {
+                Issuer { number: kept.number, config: config.clone(), source: kept.source.clone() }
+            }
+            None => Issuer {
+                number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+                config: config.clone(),
+                source: Source::of(config, means),
+            },
+        });
+        Issuers(issuers.collect())
+    }
+
+    /// Those that have no keys yet, or whose keys could not be renewed.
+    pub fn troubles(&self) -> impl Iterator<Item = String> {
+        self.0.iter().filter_map(|issuer| match &issuer.source {
+            Source::Fetched(source) if !source.is_healthy() => {
+                let held = if source.held().is_some() { "old keys only" } else { "no keys" };
+                Some(format!("issuer {}: {held}", issuer.config.policy.name))
+            }
+            _ => None,
+        })
+    }
+
+    fn numbered(&self, number: u64) -> Option<&Issuer> {
+        self.0.iter().find(|issuer| issuer.number == number)
+    }
+}
+
+impl Source {
+    fn of(issuer: &config::Issuer, means: &Means) -> Source {
+        let policy = &issuer.policy;
+        let location = match &issuer.source {
+            TokenSource::Uri(uri) => Location::Uri(uri.clone()),
+            TokenSource::Discovery => {
+                Location::Discovery(policy.issuer.clone().unwrap_or_default())
+            }
+            TokenSource::Fixed(keys, digest) => {
+                return Source::Fixed(Arc::new(Held::new(keys.clone(), *digest)));
+            }
+            TokenSource::Introspection(asked) => {
+                let (id, secret) = (&asked.client_id, asked.client_secret.expose());
+                let introspector = Introspector::new(&asked.url, id, secret, means.web.clone());
+                return introspector.map_or(Source::Nobody, Source::Asked);
+            }
+        };
+        let algorithms = policy.algorithms.clone();
+        let wanted = Wanted { issuer: policy.name.clone(), location, algorithms };
+        let (web, log, refreshes) = (means.web.clone(), means.log.clone(), means.refreshes.clone());
+        Source::Fetched(Arc::new(KeySource::start(wanted, web, log, refreshes)))
+    }
+
+    /// The number of the keys held; of an issuer that is asked, 0.
+    fn version(&self) -> Option<u64> {
+        match self {
+            Source::Fetched(source) => source.held().map(|held| held.version),
+            Source::Fixed(held) => Some(held.version),
+            Source::Asked(_) | Source::Nobody => Some(0),
+        }
+    }
+}
+
+/// Where and when a token was shown.
+#[derive(Clone, Copy)]
+pub struct Showing<'a> {
+    /// The issuers in force.
+    pub issuers: &'a Issuers,
+    /// The policies in force, and their number.
+    pub directory: &'a Directory,
+    /// Counts configurations.
+    pub generation: u64,
+    /// The issuer that sees the route's opaque tokens.
+    pub introspection: Option<&'a str>,
+    /// The client's address, and how often it may be wrong.
+    pub address: IpAddr,
+    /// How often an address may be wrong.
+    pub gcra: Gcra,
+    /// Seconds since 1970.
+    pub now: i64,
+    /// Nanoseconds of this process.
+    pub now_ns: u64,
+}
+
+impl Tokens {
+    /// Whether a token is genuine, and what it says.
+    ///
+    /// # Errors
+    /// `token-invalid`, `issuer-unavailable`, and `rate-limited` where it would have to be looked
+    /// at and its address was wrong too often.
+    pub async fn verify(&self, token: &str, showing: Showing<'_>) -> Result<Proof, Denial> {
+        if let Some(proof) = self.known(token, showing) {
+            return Ok(proof);
+        }
+        if let Some(wait) = self.failed.wait(showing.address, showing.gcra, showing.now_ns) {
+            return Err(limited(wait));
+        }
+        let verified = match jwt::is_jwt(token) {
+            true => self.verify_jwt(token, showing).await?,
+            false => self.ask(token, showing, None).await?,
+        };
+        let verified = Arc::new(verified);
+        self.verified.insert(token.into(), verified.clone());
+        Ok(verified.proof())
+    }
+
+    /// A token that was verified before, by keys and rules that are still in force.
+    fn known(&self, token: &str, showing: Showing<'_>) -> Option<Proof> {
+        let known = self.verified.get(token)?;
+        let issuer = showing.issuers.numbered(known.issuer)?;
+        if issuer.source.version() != Some(known.keys) {
+            return None;
+        }
+        // A JWT says itself until when it is good; what an issuer said is good for a while.
+        let is_opaque = known.scheme == Scheme::Opaque;
+        if is_opaque && (showing.now >= known.until || !issuer.is_named(showing.introspection)) {
+            return None;
+        }
+        if known.generation == showing.generation {
+            return Some(known.proof());
+        }
+        // Other policies: whose it is may have changed.
+        let again = Arc::new(Verified {
+            facts: known.facts.clone(),
+            generation: showing.generation,
+            owner: showing.directory.owner(&known.facts),
+            ..*known
+        });
+        self.verified.insert(token.into(), again.clone());
+        Some(again.proof())
+    }
+
+    async fn verify_jwt(&self, token: &str, showing: Showing<'_>) -> Result<Verified, Denial> {
+        let refused = |why| invalid(why, Shown::Token);
+        let unverified = jwt::take_apart(token).map_err(refused)?;
+        let named = unverified.issuer().map_err(refused)?;
+        let of_name = |issuer: &&Issuer| issuer.config.policy.issuer.as_deref() == Some(named);
+        let issuer = showing.issuers.0.iter().find(of_name);
+        let issuer = issuer.ok_or_else(|| refused(Why::IssuerUnknown))?;
+        let policy = &issuer.config.policy;
+        if matches!(issuer.source, Source::Asked(_) | Source::Nobody) {
+            return self.ask(token, showing, Some(issuer)).await;
+        }
+        // Before any key is looked for: what can't be true must not make anybody fetch keys.
+        unverified.check_header(policy).map_err(refused)?;
+        let mut held = issuer.keys().await?;
+        let facts = match unverified.verify(policy, &held.keys, showing.now) {
+            Err(Why::KeyUnknown) => {
+                held = issuer.other_keys(&held).await?;
+                unverified.verify(policy, &held.keys, showing.now)
+            }
+            verified => verified,
+        };
+        let facts = Arc::new(facts.map_err(refused)?);
+        Ok(Verified {
+            issuer: issuer.number,
+            keys: held.version,
+            scheme: Scheme::Jwt,
+            until: facts.expires,
+            generation: showing.generation,
+            owner: showing.directory.owner(&facts),
+            facts,
+        })
+    }
+
+    /// Asks the one issuer that may see this token.
+    async fn ask(
+        &self,
+        token: &str,
+        showing: Showing<'_>,
+        named: Option<&Issuer>,
+    ) -> Result<Verified, Denial> {
+        let refused = |why| invalid(why, Shown::Token);
+        let of_route = |issuer: &&Issuer| issuer.is_named(showing.introspection);
+        let issuer = showing.issuers.0.iter().find(of_route);
+        // A token that says whose it is is shown to nobody else.
+        let issuer = issuer.filter(|issuer| named.is_none_or(|n| n.number == issuer.number));
+        let issuer = issuer.ok_or_else(|| refused(Why::NobodyToAsk))?;
+        if let Some(why) = self.refused.get(token) {
+            return Err(refused(why));
+        }
+        let Source::Asked(introspector) = &issuer.source else {
+            return Err(unavailable(ASK_AGAIN));
+        };
+        let answer = introspector.ask(token).await.map_err(|_| unavailable(ASK_AGAIN))?;
+        let facts = opaque::judge(&answer, &issuer.config.policy, showing.now);
+        let facts = Arc::new(facts.map_err(|why| match why {
+            Some(why) => {
+                self.refused.insert(token.into(), why);
+                refused(why)
+            }
+            None => unavailable(ASK_AGAIN),
+        })?);
+        Ok(Verified {
+            issuer: issuer.number,
+            keys: 0,
+            scheme: Scheme::Opaque,
+            until: facts.expires.min(showing.now.saturating_add(opaque::KEPT_SECONDS)),
+            generation: showing.generation,
+            owner: showing.directory.owner(&facts),
+            facts,
+        })
+    }
+}
+
+impl Verified {
+    fn proof(&self) -> Proof {
+        Proof::Token { scheme: self.scheme, facts: self.facts.clone(), owner: self.owner.clone() }
+    }
+}
+
+impl Issuer {
+    fn is_named(&self, name: Option<&str>) -> bool {
+        name == Some(&*self.config.policy.name)
+    }
+
+    /// The keys held, or the first ones.
+    async fn keys(&self) -> Result<Arc<Held>, Denial> {
+        match &self.source {
+            Source::Fixed(held) => Ok(held.clone()),
+            Source::Fetched(source) => match source.held() {
+                Some(held) => Ok(held),
+                None => source.renewed(None).await.map_err(|why| match why {
+                    Unrenewed::Fresh => unavailable(COOL_DOWN),
+                    Unrenewed::Unavailable(wait) => unavailable(wait),
+                }),
+            },
+            Source::Asked(_) | Source::Nobody => Err(unavailable(ASK_AGAIN)),
+        }
+    }
+
+    /// Keys among which may be one that is not among these.
+    async fn other_keys(&self, held: &Held) -> Result<Arc<Held>, Denial> {
+        match &self.source {
+            Source::Fetched(source) => {
+                source.renewed(Some(held.version)).await.map_err(|why| match why {
+                    Unrenewed::Fresh => invalid(Why::KeyUnknown, Shown::Token),
+                    // The key may be new: nobody can say so now.
+                    Unrenewed::Unavailable(wait) => unavailable(wait),
+                })
+            }
+            _ => Err(invalid(Why::KeyUnknown, Shown::Token)),
+        }
+    }
+}
+
+fn unavailable(wait: Duration) -> Denial {
+    let refusal = Refusal::IssuerUnavailable(retry_after_seconds(wait));
+    Denial { refusal, reason: "issuer-unavailable" }
+}
+
+/// The address was wrong too often.
+pub fn limited(wait: Duration) -> Denial {
+    let refusal = Refusal::RateLimited(retry_after_seconds(wait));
+    Denial { refusal, reason: "failed-auth-rate" }
+}
