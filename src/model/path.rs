@@ -7,6 +7,16 @@ pub struct PathPattern {
     segments: Vec<Segment>,
 }
 
+impl std::fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.segments.iter().try_for_each(|segment| match segment {
+            Segment::Literal(text) => write!(f, "/{}", String::from_utf8_lossy(text)),
+            Segment::Prefix(text) => write!(f, "/{}*", String::from_utf8_lossy(text)),
+            Segment::Rest => f.write_str("/**"),
+        })
+    }
+}
+
 /// What a pattern asks of one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
@@ -30,6 +40,11 @@ impl PathPattern {
         let segments =
             rest.split('/').map(|s| Segment::parse(text, s)).collect::<Result<_, _>>()?;
         Ok(PathPattern { segments })
+    }
+
+    /// `/**`.
+    pub fn everything() -> PathPattern {
+        PathPattern { segments: vec![Segment::Rest] }
     }
 
     /// The pattern, segment by segment.
@@ -122,6 +137,7 @@ mod tests {
         ] {
             let compiled = PathPattern::parse(pattern).expect(pattern);
             assert_eq!(compiled.matches(path), expected, "{pattern} on {path}");
+            assert_eq!(compiled.to_string(), pattern);
         }
     }
 

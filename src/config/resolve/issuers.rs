@@ -217,7 +217,8 @@ impl Context<'_> {
         let length = secret.expose().len();
         if length > 0 && length < needed {
             let message = format!(
-                "the secret of `hmac_secret` has {length} bytes: it could be guessed (RFC 7518 §3.2)"
+                "the secret of `hmac_secret` has {length} bytes: it could be guessed \
+                 (RFC 7518 §3.2)"
             );
             let help = format!("use {needed} random bytes or more");
             self.notes.problem("secret-too-short", &at.span, message, help);

@@ -17,6 +17,7 @@ mod policy_file;
 mod profiles;
 mod redirect;
 mod restart;
+mod review;
 mod routes;
 mod rules;
 mod secrets;
@@ -86,12 +87,34 @@ pub fn load(path: &Path, sources: &dyn Sources, mode: Mode, now: SystemTime) -> 
     load_again(path, sources, mode, now, &mut Memo::default())
 }
 
+/// The same with another policies folder than the file names.
+pub fn load_with_policies(
+    path: &Path,
+    sources: &dyn Sources,
+    now: SystemTime,
+    policies: &Path,
+) -> Loaded {
+    let policies = Some(policies.to_owned());
+    load_from(path, sources, Mode::Check, now, policies, &mut Memo::default())
+}
+
 /// The same, where it was read before: what has not changed since is not read again.
 pub fn load_again(
     path: &Path,
     sources: &dyn Sources,
     mode: Mode,
     now: SystemTime,
+    memo: &mut Memo,
+) -> Loaded {
+    load_from(path, sources, mode, now, None, memo)
+}
+
+fn load_from(
+    path: &Path,
+    sources: &dyn Sources,
+    mode: Mode,
+    now: SystemTime,
+    policies: Option<PathBuf>,
     memo: &mut Memo,
 ) -> Loaded {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -113,6 +136,7 @@ pub fn load_again(
         other_problems: Vec::new(),
         other_texts: Vec::new(),
         memo,
+        policies,
         watched: vec![path.to_owned()],
         secrets: Vec::new(),
         other_certificates: Vec::new(),
@@ -143,6 +167,8 @@ struct Context<'a> {
     other_texts: Vec<Text>,
     /// What was read before.
     memo: &'a mut Memo,
+    /// The policies folder, where another one is wanted than the file names.
+    policies: Option<PathBuf>,
     watched: Vec<PathBuf>,
     /// What was read already: a command that two keys name runs once.
     secrets: Vec<secrets::Read>,

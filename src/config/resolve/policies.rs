@@ -4,9 +4,9 @@
 //! before is kept: a file that is the same as then, under the same routes and issuers, is not
 //! even opened.
 
-use super::Context;
 use super::policy_file::{self, ClientFile, CommonFile, Surroundings};
 use super::secrets::in_words;
+use super::{Context, Mode};
 use crate::config::problem::{Notes, Problem, Text, quoted};
 use crate::config::raw::RawGateway;
 use crate::config::sources::{Sources, Stamp};
@@ -34,6 +34,14 @@ struct Known {
     read: Arc<Read>,
 }
 
+/// One client and its file.
+pub(super) struct Reviewed<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// The client.
+    pub file: &'a ClientFile,
+}
+
 /// One file that was read.
 #[derive(Debug)]
 struct Read {
@@ -51,7 +59,10 @@ impl Context<'_> {
         issuers: &[Arc<Issuer>],
     ) -> Policies {
         let typed = raw.policies.as_ref().and_then(|policies| policies.value.path.as_ref());
-        let folder = self.path(typed.map_or("policies", |typed| typed.value.as_str()));
+        let folder = match &self.policies {
+            Some(folder) => folder.clone(),
+            None => self.path(typed.map_or("policies", |typed| typed.value.as_str())),
+        };
         let (routes, issuers) = (routes.to_vec(), issuers.to_vec());
         let around = Surroundings { routes, issuers, now: self.now };
         let listed = match self.sources.list(&folder) {
@@ -74,7 +85,15 @@ impl Context<'_> {
         }
         let common = common.first().and_then(|path| self.common(path, &around));
         let read = self.read_clients(clients, &around);
-        self.together(&read, common)
+        let policies = self.together(&read, common);
+        if self.mode == Mode::Check {
+            for (path, read) in &read {
+                if let Some(file) = &read.client {
+                    self.review(&Reviewed { path, file }, &policies.rules.common, &around);
+                }
+            }
+        }
+        policies
     }
 
     fn no_policies(&mut self, folder: &Path, why: &str, span: Option<std::ops::Range<usize>>) {

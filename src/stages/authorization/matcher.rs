@@ -27,7 +27,7 @@ struct Node {
 }
 
 /// Branches that are followed at once, without a heap.
-type Branches = SmallVec<[u32; 24]>;
+pub type Branches = SmallVec<[u32; 24]>;
 
 /// The patterns that match a path, in the order of their numbers, each once.
 pub type Matches = SmallVec<[u32; 24]>;
@@ -94,26 +94,41 @@ impl Matcher {
 
     /// The patterns that match a path; it begins with `/`.
     pub fn matches(&self, path: &[u8]) -> Matches {
-        let mut matches = Matches::new();
-        let [b'/', path @ ..] = path else { return matches };
-        if self.nodes.is_empty() {
-            return matches;
-        }
-        let (mut branches, mut further) = (Branches::new(), Branches::new());
-        self.enter(0, &mut branches);
+        let [b'/', path @ ..] = path else { return Matches::new() };
+        let (mut branches, mut further) = (self.start(), Branches::new());
         for segment in path.split(|octet| *octet == b'/') {
-            further.clear();
-            for at in &branches {
-                if let Some(node) = self.node(*at) {
-                    self.follow(*at, node, segment, &mut further);
-                }
-            }
+            self.step(&branches, segment, &mut further);
             std::mem::swap(&mut branches, &mut further);
             if branches.is_empty() {
-                return matches;
+                break;
             }
         }
-        for at in &branches {
+        self.ends(&branches)
+    }
+
+    /// The branches before the first segment.
+    pub fn start(&self) -> Branches {
+        let mut branches = Branches::new();
+        if !self.nodes.is_empty() {
+            self.enter(0, &mut branches);
+        }
+        branches
+    }
+
+    /// The branches behind one more segment.
+    pub fn step(&self, branches: &Branches, segment: &[u8], further: &mut Branches) {
+        further.clear();
+        for at in branches {
+            if let Some(node) = self.node(*at) {
+                self.follow(*at, node, segment, further);
+            }
+        }
+    }
+
+    /// The patterns that end at these branches.
+    pub fn ends(&self, branches: &Branches) -> Matches {
+        let mut matches = Matches::new();
+        for at in branches {
             matches.extend(self.node(*at).into_iter().flat_map(|node| node.ends.iter().copied()));
         }
         matches.sort_unstable();

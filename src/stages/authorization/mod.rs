@@ -3,8 +3,10 @@
 //! Deny is the default, and a deny wins over every allow. Never looks at a body. Refuses with
 //! `scope-missing`, `not-permitted`. Gives [`Grant`].
 
+pub mod coverage;
 pub mod matcher;
 pub mod query;
+pub mod reach;
 pub mod rules;
 pub mod target;
 
