@@ -11,9 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::front;
-use super::listener::Door;
-use super::simulator::Simulator;
+use super::listener::{Door, Host};
 use super::wire::{Line, Wire};
 
 /// More than any gateway forwards, so that the sandbox is never the one that complains.
@@ -23,15 +21,13 @@ const HEADERS_MAX: usize = 512;
 const LINGER_MAX: Duration = Duration::from_secs(2);
 
 /// Serves `stream` to its end.
-pub async fn serve(door: Door, stream: TcpStream, simulator: Arc<Simulator>) {
+pub async fn serve<H: Host>(door: Door, stream: TcpStream, host: Arc<H>) {
     let line = Arc::new(Line::default());
     let wire = Wire::new(stream, Arc::clone(&line));
     let service = service_fn(|request| {
-        let (simulator, line) = (Arc::clone(&simulator), Arc::clone(&line));
+        let (host, line) = (Arc::clone(&host), Arc::clone(&line));
         // Boxed because hyper gives the socket back only from a future that can be moved.
-        Box::pin(
-            async move { Ok::<_, Infallible>(front::answer(door, simulator, line, request).await) },
-        )
+        Box::pin(async move { Ok::<_, Infallible>(host.answer(door, line, request).await) })
     });
     let mut connection = http1::Builder::new()
         .max_headers(HEADERS_MAX)

@@ -15,6 +15,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -43,18 +44,43 @@ struct Wish {
     fail: Option<Value>,
 }
 
-/// Answers a request to the control endpoint.
-pub async fn answer(simulator: &Simulator, request: Request<Incoming>) -> Answer {
+/// What a request to a control endpoint is about.
+#[derive(Debug)]
+pub enum Received {
+    /// It wants to see the state.
+    Look,
+    /// It wants a change, of which this is the text.
+    Wish(Bytes),
+    /// It wants nothing that there is.
+    Refused(Answer),
+}
+
+/// Reads a request to a control endpoint.
+pub async fn receive(request: Request<Incoming>) -> Received {
     let method = request.method();
     if method == Method::GET || method == Method::HEAD {
-        return Answer::json(StatusCode::OK, Media::Json, &simulator.document());
+        return Received::Look;
     }
     if method != Method::POST && method != Method::PUT {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "GET, POST or PUT")
-            .with(http::header::ALLOW, "GET, HEAD, POST, PUT");
+        let refused = refuse(StatusCode::METHOD_NOT_ALLOWED, "GET, POST or PUT");
+        return Received::Refused(refused.with(http::header::ALLOW, "GET, HEAD, POST, PUT"));
     }
-    let Ok(body) = intake::read(request.into_body(), BODY_BYTES_MAX).await else {
-        return refuse(StatusCode::BAD_REQUEST, "the body is too long or broken");
+    match intake::read(request.into_body(), BODY_BYTES_MAX).await {
+        Ok(body) => Received::Wish(body),
+        Err(_) => {
+            Received::Refused(refuse(StatusCode::BAD_REQUEST, "the body is too long or broken"))
+        }
+    }
+}
+
+/// Answers a request to the control endpoint.
+pub async fn answer(simulator: &Simulator, request: Request<Incoming>) -> Answer {
+    let body = match receive(request).await {
+        Received::Look => {
+            return Answer::json(StatusCode::OK, Media::Json, &simulator.document());
+        }
+        Received::Wish(body) => body,
+        Received::Refused(answer) => return answer,
     };
     let (change, down) = match parse(&body) {
         Ok(parsed) => parsed,
@@ -97,7 +123,8 @@ fn rules(fail: Value) -> Result<Vec<Rule>, String> {
         .collect()
 }
 
-fn refuse(status: StatusCode, why: &str) -> Answer {
+/// Refuses in our own words.
+pub fn refuse(status: StatusCode, why: &str) -> Answer {
     Answer::json(status, Media::Json, &json!({ "error": why }))
 }
 

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use super::answer::{Answer, Media};
 use super::faults::{Fault, Mode};
 use super::intake::{self, Unread};
-use super::listener::Door;
+use super::listener::{Door, Host};
 use super::netsuite::{BODY_BYTES_MAX, Command, Origin, Problem};
 use super::outgoing::{self, Outgoing};
 use super::script::Script;
@@ -31,8 +31,27 @@ const BROKEN_PAGE: &str = "<!DOCTYPE html><html><head><title>NetSuite - Error</t
 static OPERATION_ID: HeaderName = HeaderName::from_static("x-n-operationid");
 static TIMER: HeaderName = HeaderName::from_static("ns_rtimer_composite");
 
+impl Host for Simulator {
+    fn refuses_connection(&self) -> bool {
+        self.draw_refusal()
+    }
+
+    fn note_down(&self, down: bool) {
+        Simulator::note_down(self, down);
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        door: Door,
+        line: Arc<Line>,
+        request: Request<Incoming>,
+    ) -> Response<Outgoing> {
+        answer(door, self, line, request).await
+    }
+}
+
 /// Answers one request. Never returns if a fault takes the connection over.
-pub async fn answer(
+async fn answer(
     door: Door,
     simulator: Arc<Simulator>,
     line: Arc<Line>,

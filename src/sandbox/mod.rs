@@ -1,23 +1,28 @@
-//! Stands in for the vendors: simulators on real sockets that behave as `facts/vendors.md` says.
+//! Stands in for vendors, as `facts/vendors.md` says they behave, and for identity providers.
 //!
 //! A test, `erpgate run --sandbox` or a developer with curl gets a NetSuite account that keeps
-//! records in memory, counts what it booked, and misbehaves on demand. It uses nothing else of
-//! this crate, so that it can't share a bug with the gateway that is tried against it.
+//! records in memory, counts what it booked, and misbehaves on demand; and an identity provider
+//! whose tokens the gateway can check. They use nothing else of this crate, so that they can't
+//! share a bug with the gateway that is tried against them.
 //!
-//! How a request travels: `listener` accepts → `connection` speaks HTTP through a `wire` →
-//! `front` counts, delays, breaks or executes it → `netsuite` decides the answer → `outgoing`
-//! carries it back and gives the concurrency slot back. `control` is the lever for tests.
+//! How a request travels: `listener` accepts → `connection` speaks HTTP through a `wire` → the
+//! `Host` answers → `outgoing` carries it back and gives the slot in flight back. A NetSuite
+//! account's host is its `simulator`: `front` counts, delays, breaks or executes the request, and
+//! `netsuite` decides the answer. The provider's is in `identity`. Each has a `control`, the lever
+//! for tests.
 //!
-//! What is absent: authentication (credentials are looked at by nobody; `/_sandbox/echo` shows
-//! them), asynchronous jobs and batches, RESTlets and SOAP. A `Prefer: respond-async` is ignored,
-//! as RFC 7240 allows.
+//! What is absent from an account: authentication (credentials are looked at by nobody;
+//! `/_sandbox/echo` shows them), asynchronous jobs and batches, RESTlets and SOAP. A
+//! `Prefer: respond-async` is ignored, as RFC 7240 allows.
 
+mod account;
 mod answer;
 mod connection;
 mod control;
 mod faults;
 mod front;
 mod guarded;
+mod identity;
 mod intake;
 mod listener;
 mod mirror;
@@ -26,6 +31,7 @@ mod outgoing;
 mod script;
 mod server;
 mod simulator;
+mod slot;
 mod tally;
 mod target;
 mod wire;
@@ -41,4 +47,5 @@ mod mirror_tests;
 #[cfg(test)]
 mod raw_client;
 
-pub use server::{NetSuite, Options};
+pub use account::{NetSuite, Options};
+pub use identity::{IdentityOptions, IdentityProvider, Tenant};

@@ -10,7 +10,7 @@ use http::Response;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::answer::Answer;
-use super::simulator::Slot;
+use super::slot::Slot;
 use super::wire::Line;
 
 /// Bytes handed to hyper at a time.
@@ -19,7 +19,7 @@ const FRAME_BYTES: usize = 16 * 1024;
 /// What [`Flow`] sends, over and over.
 static PATTERN: [u8; FRAME_BYTES] = [b'.'; FRAME_BYTES];
 
-/// The body of every answer of the simulator.
+/// The body of every answer of a simulator.
 #[derive(Debug)]
 pub enum Outgoing {
     /// An answer known in full.

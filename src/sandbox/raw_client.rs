@@ -1,19 +1,46 @@
-//! Talks HTTP to the simulator in tests, over a bare socket, so that nothing is tidied up.
+//! Talks HTTP to the simulators in tests, over a bare socket, so that nothing is tidied up.
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::{NetSuite, Options};
+use super::{IdentityProvider, NetSuite, Options};
 
 /// Every wait ends here, with a failed test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A connection to the simulator.
+/// What has a main and a control listener.
+pub trait Simulated {
+    fn address(&self) -> SocketAddr;
+    fn control_address(&self) -> SocketAddr;
+}
+
+impl Simulated for NetSuite {
+    fn address(&self) -> SocketAddr {
+        self.address()
+    }
+
+    fn control_address(&self) -> SocketAddr {
+        self.control_address()
+    }
+}
+
+impl Simulated for IdentityProvider {
+    fn address(&self) -> SocketAddr {
+        self.address()
+    }
+
+    fn control_address(&self) -> SocketAddr {
+        self.control_address()
+    }
+}
+
+/// A connection to a simulator.
 pub struct Client {
     stream: BufReader<TcpStream>,
 }
@@ -47,17 +74,17 @@ pub async fn in_time<F: Future>(future: F) -> F::Output {
 }
 
 impl Client {
-    pub async fn connect(netsuite: &NetSuite) -> Client {
-        Client::try_connect(netsuite).await.unwrap()
+    pub async fn connect(simulated: &impl Simulated) -> Client {
+        Client::try_connect(simulated).await.unwrap()
     }
 
-    pub async fn try_connect(netsuite: &NetSuite) -> io::Result<Client> {
-        let stream = in_time(TcpStream::connect(netsuite.address())).await?;
+    pub async fn try_connect(simulated: &impl Simulated) -> io::Result<Client> {
+        let stream = in_time(TcpStream::connect(simulated.address())).await?;
         Ok(Client { stream: BufReader::new(stream) })
     }
 
-    pub async fn connect_control(netsuite: &NetSuite) -> Client {
-        let stream = in_time(TcpStream::connect(netsuite.control_address())).await.unwrap();
+    pub async fn connect_control(simulated: &impl Simulated) -> Client {
+        let stream = in_time(TcpStream::connect(simulated.control_address())).await.unwrap();
         Client { stream: BufReader::new(stream) }
     }
 
@@ -73,6 +100,17 @@ impl Client {
             text += &format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
         }
         self.write(text + "\r\n" + body).await;
+    }
+
+    /// Posts a form.
+    pub async fn form(&mut self, path: &str, headers: &str, form: &str) -> Got {
+        let length = form.len();
+        self.write(format!(
+            "POST {path} HTTP/1.1\r\nHost: idp.test\r\n{headers}Content-Length: {length}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}"
+        ))
+        .await;
+        self.answer(true).await.unwrap()
     }
 
     pub async fn ask(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Got {
@@ -140,17 +178,17 @@ pub async fn start(concurrency: usize) -> NetSuite {
 }
 
 /// Sends a wish to the control listener; `{}` only looks.
-pub async fn control(netsuite: &NetSuite, wish: &str) -> Value {
-    let mut client = Client::connect_control(netsuite).await;
+pub async fn control(simulated: &impl Simulated, wish: &str) -> Value {
+    let mut client = Client::connect_control(simulated).await;
     let got = client.ask("POST", "/_sandbox/control", "", wish).await;
     assert_eq!(got.status, 200, "{}", String::from_utf8_lossy(&got.body));
     got.json()
 }
 
 /// Waits until a number of the control state is `expected`.
-pub async fn wait_until(netsuite: &NetSuite, name: &str, expected: u64) {
+pub async fn wait_until(simulated: &impl Simulated, name: &str, expected: u64) {
     let reached = async {
-        while control(netsuite, "{}").await[name] != expected {
+        while control(simulated, "{}").await[name] != expected {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };

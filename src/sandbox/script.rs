@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::answer::{Answer, Media};
 use super::connection;
 use super::faults::{Fault, Mode};
-use super::simulator::Slot;
+use super::slot::Slot;
 
 /// Pause between two bytes of a slow answer.
 const SLOW_PAUSE: Duration = Duration::from_millis(100);
@@ -51,6 +51,14 @@ impl Script {
         Script::new(Vec::new(), Ending::Reset)
     }
 
+    /// Announces the whole answer, sends half of its body, and closes.
+    pub fn half(answer: &Answer) -> Script {
+        let answer = with_body(answer);
+        let mut bytes = head(&answer, &[("content-length", answer.body.len())]);
+        bytes.extend(first_half(&answer.body));
+        Script::new(bytes, Ending::Finish)
+    }
+
     fn new(bytes: Vec<u8>, ending: Ending) -> Script {
         Script { bytes, pace: None, ending, slot: None }
     }
@@ -67,12 +75,7 @@ impl Script {
         let finish = |bytes| Script::new(bytes, Ending::Finish);
         Some(match fault.mode {
             Mode::ResetAfter => Script::reset(),
-            Mode::Half => {
-                let answer = with_body(answer);
-                let mut bytes = head(&answer, &[("content-length", answer.body.len())]);
-                bytes.extend(first_half(&answer.body));
-                finish(bytes)
-            }
+            Mode::Half => Script::half(answer),
             Mode::HalfHead => {
                 let bytes = head(answer, &[("content-length", length)]);
                 finish(first_half(&bytes).to_vec())

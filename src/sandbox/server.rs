@@ -1,81 +1,69 @@
-//! Starts and stops a simulated NetSuite account.
+//! Starts and stops what every simulator is to the network: two listeners with a host behind them.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::listener::{self, Door, Socket};
-use super::simulator::Simulator;
+use super::listener::{self, Door, Host, Lever, Socket};
 
-/// What a simulated account is started with.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Where the vendor listens. Port 0 picks a free one. The control listener takes a free port
-    /// of the same address.
-    pub listen: SocketAddr,
-    /// Requests that may be in flight at once, over all surfaces of the account. NetSuite gives
-    /// developer accounts 5.
-    pub concurrency: usize,
-}
-
-/// A running simulator; dropping it closes its listeners and cuts its connections.
+/// Two listeners that are served; dropping it closes them and cuts their connections.
 #[derive(Debug)]
-pub struct NetSuite {
+pub struct Server {
     address: SocketAddr,
     control_address: SocketAddr,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
 
-impl NetSuite {
-    /// Opens both listeners and begins to serve. Must be called inside a tokio runtime.
+impl Server {
+    /// Opens `listen` and a control listener on a free port of the same address, and serves both
+    /// with the host that `open` makes of the real address and the lever of the main listener.
+    /// Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// When one of the listeners can't be opened.
-    pub async fn start(options: Options) -> io::Result<NetSuite> {
-        let vendor = Socket::open(options.listen)?;
-        let control = Socket::open(SocketAddr::new(options.listen.ip(), 0))?;
-        let (address, control_address) = (vendor.address(), control.address());
+    pub fn start<H: Host>(
+        listen: SocketAddr,
+        open: impl FnOnce(SocketAddr, Lever) -> H,
+    ) -> io::Result<Server> {
+        let main = Socket::open(listen)?;
+        let control = Socket::open(SocketAddr::new(listen.ip(), 0))?;
+        let (address, control_address) = (main.address(), control.address());
 
-        let (switch, switches) = mpsc::channel(1);
-        // The control listener can't be closed: its switch has no sender.
-        let (_, no_switches) = mpsc::channel(1);
+        let (lever, switches) = Lever::new();
+        // The control listener can't be closed: nobody keeps its lever.
+        let (_, no_switches) = Lever::new();
         let (stop, stopped) = watch::channel(false);
-        let simulator = Arc::new(Simulator::new(address, options.concurrency, switch));
+        let host = Arc::new(open(address, lever));
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(listener::run(
-            Door::Vendor,
-            vendor,
-            Arc::clone(&simulator),
-            switches,
-            stopped.clone(),
-        ));
-        tasks.spawn(listener::run(Door::Control, control, simulator, no_switches, stopped));
-        Ok(NetSuite { address, control_address, stop, tasks })
+        let shared = Arc::clone(&host);
+        tasks.spawn(listener::run(Door::Main, main, shared, switches, stopped.clone()));
+        tasks.spawn(listener::run(Door::Control, control, host, no_switches, stopped));
+        Ok(Server { address, control_address, stop, tasks })
     }
 
-    /// Where the vendor listens.
+    /// Where the main listener is.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What a gateway is given as the vendor's base URL, such as `http://127.0.0.1:40123`.
+    /// Such as `http://127.0.0.1:40123`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The control endpoint on its own listener, which stays reachable while the vendor is down.
-    pub fn control_url(&self) -> String {
-        format!("http://{}/_sandbox/control", self.control_address)
-    }
-
-    /// The address of the control listener.
+    /// Where the control listener is.
     pub fn control_address(&self) -> SocketAddr {
         self.control_address
+    }
+
+    /// The control endpoint on its own listener.
+    pub fn control_url(&self) -> String {
+        format!("http://{}/_sandbox/control", self.control_address)
     }
 
     /// Closes the listeners, cuts the connections, and returns when all of it has ended.

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
-use tokio::sync::{mpsc, oneshot};
 
 use super::answer::Answer;
 use super::faults::{Fault, Faults, Rule};
 use super::guarded::Guarded;
-use super::listener::Switch;
+use super::listener::Lever;
 use super::netsuite::{Command, Origin, Records};
+use super::slot::{Gauge, Slot};
 use super::tally::Tally;
 
 /// A simulated account, shared by all of its connections.
@@ -22,8 +22,9 @@ use super::tally::Tally;
 pub struct Simulator {
     address: SocketAddr,
     concurrency: usize,
-    switch: mpsc::Sender<Switch>,
+    lever: Lever,
     operations: AtomicU64,
+    gauge: Arc<Gauge>,
     state: Guarded<State>,
 }
 
@@ -35,22 +36,9 @@ struct State {
     faults: Faults,
     latency: Duration,
     concurrency: usize,
-    in_flight: usize,
-    peak_in_flight: usize,
     requests: u64,
     throttled: u64,
     down: bool,
-}
-
-/// A request's place in the account's concurrency; dropping it gives it back.
-#[derive(Debug)]
-pub struct Slot(Arc<Simulator>);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut state = self.0.state.lock();
-        state.in_flight = state.in_flight.saturating_sub(1);
-    }
 }
 
 /// What the control endpoint can change.
@@ -67,11 +55,17 @@ pub struct Change {
 }
 
 impl Simulator {
-    /// An account without records at `address`; `switch` opens and closes its listener.
-    pub fn new(address: SocketAddr, concurrency: usize, switch: mpsc::Sender<Switch>) -> Simulator {
+    /// An account without records at `address`; `lever` opens and closes its listener.
+    pub fn new(address: SocketAddr, concurrency: usize, lever: Lever) -> Simulator {
         let state = State { concurrency, ..State::default() };
-        let operations = AtomicU64::new(0);
-        Simulator { address, concurrency, switch, operations, state: Guarded::new(state) }
+        Simulator {
+            address,
+            concurrency,
+            lever,
+            operations: AtomicU64::new(0),
+            gauge: Arc::new(Gauge::default()),
+            state: Guarded::new(state),
+        }
     }
 
     /// Where the vendor listens.
@@ -85,20 +79,18 @@ impl Simulator {
     }
 
     /// Counts a request whose head has been read; `None` if it is one too many.
-    pub fn enter(self: &Arc<Simulator>) -> Option<Slot> {
+    pub fn enter(&self) -> Option<Slot> {
         let mut state = self.state.lock();
         state.requests += 1;
-        if state.in_flight >= state.concurrency {
+        let slot = self.gauge.enter(state.concurrency);
+        if slot.is_none() {
             state.throttled += 1;
-            return None;
         }
-        state.in_flight += 1;
-        state.peak_in_flight = state.peak_in_flight.max(state.in_flight);
-        Some(Slot(Arc::clone(self)))
+        slot
     }
 
     /// Whether a connection that was just accepted is to be reset.
-    pub fn refuses_connection(&self) -> bool {
+    pub fn draw_refusal(&self) -> bool {
         self.state.lock().faults.draw_refusal()
     }
 
@@ -133,20 +125,16 @@ impl Simulator {
     /// # Errors
     /// When the port can't be opened again, or the simulator is being stopped.
     pub async fn switch(&self, down: bool) -> io::Result<()> {
-        let stopping = || io::Error::other("the simulator is being stopped");
-        let (done, finished) = oneshot::channel();
-        self.switch.send(Switch { down, done }).await.map_err(|_| stopping())?;
-        finished.await.map_err(|_| stopping())?
+        self.lever.switch(down).await
     }
 
     /// Applies a change, a reset first.
     pub fn change(&self, change: Change) {
         let mut state = self.state.lock();
         if change.reset {
-            // Requests in flight are real, and give their slots back later.
-            let (in_flight, down) = (state.in_flight, state.down);
-            *state = State { in_flight, down, peak_in_flight: in_flight, ..State::default() };
-            state.concurrency = self.concurrency;
+            let (concurrency, down) = (self.concurrency, state.down);
+            *state = State { concurrency, down, ..State::default() };
+            self.gauge.reset();
         }
         if let Some(latency) = change.latency {
             state.latency = latency;
@@ -171,8 +159,8 @@ impl Simulator {
             ("records", state.records.counts()),
             ("requests", state.requests.into()),
             ("throttled", state.throttled.into()),
-            ("in_flight", state.in_flight.into()),
-            ("peak_in_flight", state.peak_in_flight.into()),
+            ("in_flight", self.gauge.in_flight().into()),
+            ("peak_in_flight", self.gauge.peak().into()),
             ("faults_pending", state.faults.pending().into()),
             ("latency_ms", latency.into()),
             ("concurrency", state.concurrency.into()),

@@ -17,16 +17,7 @@ impl Target {
         let path = uri.path().strip_prefix('/').unwrap_or(uri.path());
         let path = path.strip_suffix('/').unwrap_or(path);
         let segments = path.split('/').map(decode).collect::<Option<Vec<_>>>()?;
-        let query = uri
-            .query()
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                Some((decode(&name.replace('+', " "))?, decode(&value.replace('+', " "))?))
-            })
-            .collect::<Option<Vec<_>>>()?;
+        let query = pairs(uri.query().unwrap_or_default())?;
         let raw = uri.path_and_query().map_or(uri.path(), |whole| whole.as_str());
         Some(Target { raw: raw.to_owned(), segments, query })
     }
@@ -37,7 +28,20 @@ impl Target {
     }
 }
 
-fn decode(text: &str) -> Option<String> {
+/// The pairs of a query or of a form, in order and decoded, `+` read as a space. `None` as in
+/// [`Target::parse`].
+pub fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode(&name.replace('+', " "))?, decode(&value.replace('+', " "))?))
+        })
+        .collect()
+}
+
+/// Undoes percent-encoding. `None` as in [`Target::parse`].
+pub fn decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
