@@ -20,7 +20,7 @@ use crate::stages::correlation::{self, CORRELATION_ID, Entropy};
 use crate::stages::forwarding::links::Place;
 use crate::stages::forwarding::{Edits, answer, request};
 use crate::stages::validation::path::AllowInPath;
-use crate::stages::validation::{self, Head, HeadLimits, Sound, Tls};
+use crate::stages::validation::{self, Head, Sound, Tls};
 use crate::stages::{outcome, routing};
 use crate::state::{Snapshot, State};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -92,7 +92,7 @@ pub fn find_route(
     head: &Head<'_>,
     tls: Option<Tls<'_>>,
 ) -> Result<(Sound, Arc<Route>), Refusal> {
-    let sound = validation::check_head(head, limits_of(exchange), tls)?;
+    let sound = validation::check_head(head, exchange.arrival.listener.head_limits(), tls)?;
     let route = match take_route(exchange, head) {
         Ok(route) => route,
         Err(refusal) => {
@@ -177,15 +177,6 @@ pub fn observe(
 fn place<'a>(arrival: &'a Arrival, route: &'a Route) -> Place<'a> {
     let authority = arrival.authority.as_deref().unwrap_or("");
     Place { https: arrival.https, authority, prefix: &route.prefix }
-}
-
-fn limits_of(exchange: &Exchange) -> HeadLimits {
-    let listener = &exchange.arrival.listener;
-    HeadLimits {
-        header_bytes_max: listener.header_bytes_max,
-        headers_max: listener.headers_max,
-        uri_bytes_max: listener.uri_bytes_max,
-    }
 }
 
 fn take_route(exchange: &mut Exchange, head: &Head<'_>) -> Result<Arc<Route>, Refusal> {

@@ -1,6 +1,7 @@
 //! The operators' listener: is it alive, is it ready, what does it do, read the configuration.
 
 pub mod access;
+pub mod clients;
 pub mod serve;
 
 use crate::state::{Phase, ReloadOutcome, State};
@@ -20,6 +21,7 @@ pub fn router(state: Arc<State>) -> Router {
     let guarded = Router::new()
         .route("/metrics", get(metrics))
         .route("/api/v1/openapi.json", get(openapi))
+        .route("/api/v1/clients", get(clients::list))
         .route("/api/v1/config", get(config))
         .route("/api/v1/reload", post(reload))
         .layer(middleware::from_fn_with_state(state.clone(), access::check));
@@ -37,8 +39,9 @@ async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
         Phase::Serving => (StatusCode::OK, "ready"),
         Phase::Leaving | Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };
-    let reasons = state.troubles.load();
-    let body = json!({ "status": word, "reasons": &**reasons });
+    let mut reasons: Vec<String> = state.troubles.load().to_vec();
+    reasons.extend(state.snapshot.load().issuers.troubles());
+    let body = json!({ "status": word, "reasons": reasons });
     (status, Json(body)).into_response()
 }
 

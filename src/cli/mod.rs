@@ -2,20 +2,34 @@
 
 pub mod certificates;
 pub mod check;
+pub mod explain;
+pub mod invitation;
+pub mod key;
+pub mod policy;
+pub mod question;
 pub mod run;
 pub mod sandbox;
 pub mod schema;
 pub mod serving;
+pub mod simulation;
 
+use crate::config::Config;
+use crate::config::problem::Severity;
+use crate::config::resolve::{Loaded, Mode, load};
+use crate::config::sources::System;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use question::Question;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 /// Exit status of a command that did what it was asked for.
 pub const DONE: u8 = 0;
 /// Exit status of a command that failed, or found what it was asked to find.
 pub const FAILED: u8 = 1;
+/// Exit status of a command that could not be understood, or not be answered at all.
+pub const USAGE: u8 = 2;
 /// Exit status of `run` when the drain cut something.
 pub const CUT: u8 = 3;
 
@@ -50,6 +64,42 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
+    /// Say which rule lets a request through or keeps it out, and what would happen to it.
+    #[command(after_help = "Example:\n  erpgate explain GET /netsuite/services/rest/record/v1/\
+                            salesOrder/7 --client shiphawk --scope orders:read")]
+    Explain {
+        /// The method.
+        method: String,
+        /// A path with its query, or a URL.
+        target: String,
+        /// Who would send it.
+        #[arg(long)]
+        client: String,
+        /// A scope of its credential.
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
+        /// How to report.
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Test, compare and list the policies of clients.
+    #[command(after_help = "Example:\n  erpgate policy diff policies.before policies")]
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Make API keys.
+    #[command(after_help = "Example:\n  erpgate key new --client storefront --scope items:read")]
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
     /// Print the JSON Schema of a configuration file, for editors.
     #[command(after_help = "Example:\n  erpgate schema gateway > gateway.schema.json")]
     Schema {
@@ -82,11 +132,81 @@ enum Command {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Run the cases in policies/tests.
+    #[command(after_help = "Example:\n  erpgate policy test")]
+    Test,
+    /// What each client gains and loses between two policy folders.
+    #[command(after_help = "Example:\n  erpgate policy diff policies.before policies")]
+    Diff {
+        /// The folder as it was.
+        old: PathBuf,
+        /// The folder as it will be.
+        new: PathBuf,
+        /// How to report.
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
+    /// Clients, routes, methods, paths and scopes.
+    #[command(after_help = "Example:\n  erpgate policy matrix --format csv > access.csv")]
+    Matrix {
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = MatrixFormat::Table)]
+        format: MatrixFormat,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Make a key, print it once, and print the lines that let it in.
+    #[command(after_help = "Example:\n  erpgate key new --client storefront --expires 2027-06-30 \
+                            --scope items:read")]
+    New {
+        /// Whose key it will be.
+        #[arg(long)]
+        client: String,
+        /// Its last day, in UTC, as in 2027-06-30.
+        #[arg(long, value_name = "DATE")]
+        expires: Option<jiff::civil::Date>,
+        /// A scope that it is good for.
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
+}
+
 #[derive(Debug, Args)]
 struct ConfigFile {
     /// The configuration file.
-    #[arg(long = "config", value_name = "FILE", default_value = "./gateway.toml")]
+    #[arg(long = "config", value_name = "FILE", default_value = "./gateway.toml", global = true)]
     path: PathBuf,
+}
+
+/// How a matrix is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MatrixFormat {
+    /// For people.
+    Table,
+    /// For spreadsheets.
+    Csv,
+    /// For programs.
+    Json,
+}
+
+/// Reads the configuration for a command that looks at it; `None`, and every problem on stderr, if
+/// it can't be used.
+pub fn read_config(path: &Path) -> Option<Config> {
+    shown(load(path, &System, Mode::Check, SystemTime::now()))
+}
+
+/// The configuration, if nothing refuses it; its problems go to stderr.
+fn shown(mut loaded: Loaded) -> Option<Config> {
+    loaded.problems.retain(|problem| problem.severity == Severity::Problem);
+    eprint!("{}", loaded.human());
+    loaded.config
 }
 
 /// How a command reports.
@@ -103,6 +223,8 @@ pub enum Format {
 pub enum SchemaFile {
     /// gateway.toml.
     Gateway,
+    /// A client's policy.
+    Policy,
     /// A vendor profile.
     Profile,
 }
@@ -125,6 +247,20 @@ pub fn main() -> ExitCode {
             run::run(&run::Options { config: config.path, sandbox, replace })
         }
         Command::Check { config, format } => check::check(&config.path, format),
+        Command::Explain { method, target, client, scopes, format, config } => {
+            let question = Question { method, target, client, scopes };
+            explain::explain(&config.path, &question, format)
+        }
+        Command::Policy { command, config } => match command {
+            PolicyCommand::Test => policy::cases::test(&config.path),
+            PolicyCommand::Diff { old, new, format } => {
+                policy::diff::diff(&config.path, &old, &new, format)
+            }
+            PolicyCommand::Matrix { format } => policy::matrix::matrix(&config.path, format),
+        },
+        Command::Key { command: KeyCommand::New { client, expires, scopes, format }, .. } => {
+            key::new(&key::Options { client, expires, scopes, format })
+        }
         Command::Schema { file, .. } => schema::schema(file),
         Command::Sandbox { listen, vendors, .. } => sandbox::sandbox(listen, &vendors),
         Command::Certificates { dir, .. } => certificates::certificates(&dir),

@@ -1,5 +1,6 @@
 //! `erpgate run`: serves until it is told to stop.
 
+use super::invitation::invitation;
 use super::serving::{self, Origin, Serving};
 use super::{CUT, DONE, FAILED};
 use crate::adapters::log::{Bridge, Log};
@@ -135,34 +136,6 @@ fn announce(serving: &Serving, log: &Log, sandbox: bool) {
     if sandbox {
         complain(&invitation(serving));
     }
-}
-
-/// Three commands that work at once.
-fn invitation(serving: &Serving) -> String {
-    let snapshot = serving.gateway.state.snapshot.load();
-    let plain = snapshot.config.listeners.iter().position(|listener| listener.tls.is_none());
-    let address = plain.and_then(|index| serving.gateway.addresses.get(index));
-    let prefix = snapshot.config.routes.first().map_or("", |route| &route.prefix);
-    let Some((_, address)) = address else { return String::new() };
-    let admin = serving.admin;
-    let mut control = String::new();
-    for vendor in &snapshot.config.vendors {
-        if let Some(simulator) = serving.simulators.get(&*vendor.name) {
-            let url = simulator.control_url();
-            control
-                .push_str(&format!("The simulator of {} is told to fail at {url}\n", vendor.name));
-        }
-    }
-    format!(
-        "\nerpgate serves on http://{address}; the vendors behind it are simulated. Try:\n\n  \
-         # a read\n  \
-         curl -s 'http://{address}{prefix}/services/rest/record/v1/metadata-catalog/'\n\n  \
-         # a refusal\n  \
-         curl -si http://{address}/nowhere\n\n  \
-         # the metrics page\n  \
-         curl -s http://{admin}/metrics\n\n\
-         {control}Ctrl-C stops it.\n\n"
-    )
 }
 
 /// Writes to stderr. Whoever started the process may have closed it.

@@ -8,6 +8,7 @@ use std::io::Write;
 pub fn schema(file: SchemaFile) -> u8 {
     let schema = match file {
         SchemaFile::Gateway => schema::gateway(),
+        SchemaFile::Policy => schema::policy(),
         SchemaFile::Profile => schema::profile(),
     };
     let printed = writeln!(std::io::stdout().lock(), "{schema:#}");

@@ -1,17 +1,17 @@
 //! A whole gateway in one process: listeners, admin listener, handover, simulators. `erpgate run`
 //! and the integration tests start it by the same door.
 
+use super::simulation::{Simulation, Urls};
 use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
 use crate::admin;
+use crate::config::Config;
 use crate::config::resolve::{Loaded, Memo, Mode, load_again};
 use crate::config::sources::System;
-use crate::config::{BaseUrl, Config};
 use crate::gateway::handover::{self, Named, Predecessor};
 use crate::gateway::life::{self, Gateway, Parts};
 use crate::gateway::reload::Loader;
 use crate::gateway::sockets;
-use crate::sandbox::NetSuite;
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -22,11 +22,6 @@ use tokio::task::JoinHandle;
 
 /// How long a successor may take from getting the sockets to serving.
 const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(120);
-/// Calls at a time that a simulated account takes, as a NetSuite developer account does.
-const SIMULATED_CONCURRENCY: usize = 5;
-
-/// Name of the simulator for vendors that a reload brings: no vendor can have it.
-const FALLBACK: &str = "";
 
 /// A running gateway with everything around it. Dropping it ends it at once.
 pub struct Serving {
@@ -34,8 +29,8 @@ pub struct Serving {
     pub gateway: Gateway,
     /// Where the admin listener is bound.
     pub admin: SocketAddr,
-    /// Simulators by vendor.
-    pub simulators: HashMap<String, NetSuite>,
+    /// Vendors and issuers, if they are simulated.
+    pub simulation: Option<Simulation>,
     /// Turns true when a successor serves.
     pub replaced: watch::Receiver<bool>,
     /// Holds copies of the sockets: it has to end before they are closed.
@@ -73,27 +68,6 @@ impl Origin {
     }
 }
 
-/// Starts simulators for the vendors of a configuration.
-///
-/// # Errors
-/// A simulator that can't listen.
-pub async fn simulate(config: &Config) -> Result<HashMap<String, NetSuite>, String> {
-    let mut simulators = HashMap::new();
-    let vendors = config.vendors.iter().map(|vendor| &*vendor.name);
-    // One for those that a reload brings.
-    for vendor in vendors.chain([FALLBACK]) {
-        let options = crate::sandbox::Options {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            concurrency: SIMULATED_CONCURRENCY,
-        };
-        let simulator = NetSuite::start(options)
-            .await
-            .map_err(|error| format!("simulator of {vendor}: {error}"))?;
-        simulators.insert(vendor.to_owned(), simulator);
-    }
-    Ok(simulators)
-}
-
 /// Starts everything. Has to be called inside the runtime.
 ///
 /// # Errors
@@ -105,11 +79,13 @@ pub async fn start(
     replace: bool,
 ) -> Result<Serving, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let (path, sandbox) = (&origin.path, origin.sandbox);
-    let simulators = if sandbox { simulate(&config).await? } else { HashMap::new() };
-    let urls = if sandbox { Some(Arc::new(simulated_urls(&simulators)?)) } else { None };
-    let loader = loader(origin.clone(), urls.clone());
-    let config = redirected(config, path, urls.as_ref());
+    let simulation = match origin.sandbox {
+        true => Some(Simulation::start(&config).await?),
+        false => None,
+    };
+    let urls = simulation.as_ref().map(Simulation::urls).transpose()?;
+    let config = redirected(config, &origin.path, urls.as_deref());
+    let loader = loader(origin.clone(), urls);
     let (sockets, predecessor) = sockets(&config, replace, &log)?;
     let handover_path = config.server.handover.clone();
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
@@ -147,7 +123,7 @@ pub async fn start(
     Ok(Serving {
         gateway,
         admin,
-        simulators,
+        simulation,
         replaced,
         handover: AbortOnDrop(handover),
         serving_admin: AbortOnDrop(serving_admin),
@@ -166,35 +142,20 @@ impl Serving {
     }
 }
 
-type Urls = Option<Arc<HashMap<String, BaseUrl>>>;
-
-fn simulated_urls(
-    simulators: &HashMap<String, NetSuite>,
-) -> Result<HashMap<String, BaseUrl>, String> {
-    let urls = simulators
-        .iter()
-        .map(|(name, simulator)| Ok((name.clone(), BaseUrl::parse(&simulator.base_url())?)));
-    urls.collect()
-}
-
-fn loader(origin: Arc<Origin>, urls: Urls) -> Loader {
+fn loader(origin: Arc<Origin>, urls: Option<Arc<Urls>>) -> Loader {
     Arc::new(move || {
         let mut loaded = origin.read();
-        let redirect = |config| redirected(config, &origin.path, urls.as_ref());
+        let redirect = |config| redirected(config, &origin.path, urls.as_deref());
         loaded.config = loaded.config.map(redirect);
         loaded
     })
 }
 
-/// In the sandbox nothing leaves the machine and nothing real is written: every vendor is a
-/// simulator, one that was added since the start too, and state lives under `data/sandbox`.
-fn redirected(config: Config, path: &Path, urls: Option<&Arc<HashMap<String, BaseUrl>>>) -> Config {
-    let Some(urls) = urls else { return config };
-    let of = |name: &str| urls.get(name).or_else(|| urls.get(FALLBACK)).cloned();
-    let mut config = config.with_vendor_urls(&of);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    config.server.handover = folder.join("data/sandbox/handover.sock");
-    config
+fn redirected(config: Config, path: &Path, urls: Option<&Urls>) -> Config {
+    match urls {
+        Some(urls) => urls.redirect(config, path),
+        None => config,
+    }
 }
 
 struct Sockets {

@@ -20,10 +20,11 @@ use crate::model::path::PathPattern;
 use crate::model::rates::Rate;
 use crate::model::secret::{Secret, SecretSource};
 use crate::profile::Profile;
-use crate::stages::authentication::directory::Directory;
+use crate::stages::authentication::directory::{Directory, Identity};
 use crate::stages::authentication::jwt;
 use crate::stages::authentication::keys::KeySet;
 use crate::stages::authorization;
+use crate::stages::validation::HeadLimits;
 use ipnet::IpNet;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -133,6 +134,10 @@ pub struct Policies {
     pub directory: Directory,
     /// What each client may do.
     pub rules: authorization::Policies,
+    /// What proves to be each client, by its number: for the tools that look at policies.
+    pub identities: Vec<Arc<[Identity]>>,
+    /// The folder.
+    pub folder: PathBuf,
     /// The digest of each file, by its name: tells which ones a reload has changed.
     pub files: BTreeMap<String, Sha256>,
 }
@@ -164,6 +169,17 @@ pub struct Listener {
     pub headers_max: usize,
     /// Bytes of a request target.
     pub uri_bytes_max: usize,
+}
+
+impl Listener {
+    /// What it takes of a head.
+    pub fn head_limits(&self) -> HeadLimits {
+        HeadLimits {
+            header_bytes_max: self.header_bytes_max,
+            headers_max: self.headers_max,
+            uri_bytes_max: self.uri_bytes_max,
+        }
+    }
 }
 
 /// `tls` of a listener.

@@ -1,6 +1,7 @@
 //! JSON Schemas of the files, from the types that read them.
 
 use super::raw::RawGateway;
+use super::raw::policy::RawPolicy;
 use super::raw::profile::RawProfile;
 use schemars::SchemaGenerator;
 use serde_json::Value;
@@ -8,6 +9,11 @@ use serde_json::Value;
 /// The schema of gateway.toml.
 pub fn gateway() -> Value {
     without_null(SchemaGenerator::default().into_root_schema_for::<RawGateway>().to_value())
+}
+
+/// The schema of a client's policy.
+pub fn policy() -> Value {
+    without_null(SchemaGenerator::default().into_root_schema_for::<RawPolicy>().to_value())
 }
 
 /// The schema of a vendor profile.

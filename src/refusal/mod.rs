@@ -4,6 +4,7 @@
 //! not compile until it has all of them.
 
 pub mod document;
+mod words;
 
 use crate::model::methods::MethodSet;
 use std::sync::Arc;
@@ -78,6 +79,41 @@ pub enum Refusal {
     /// A defect of the gateway.
     GatewayFault,
 }
+
+/// Every slug, in the order of the contract's table.
+pub const SLUGS: [&str; 31] = [
+    "route-not-found",
+    "method-not-allowed",
+    "method-unknown",
+    "upgrade-refused",
+    "request-malformed",
+    "path-ambiguous",
+    "host-missing",
+    "uri-too-long",
+    "header-too-large",
+    "payload-too-large",
+    "request-timeout",
+    "misdirected-request",
+    "credentials-missing",
+    "token-invalid",
+    "token-expired",
+    "credentials-ambiguous",
+    "client-unknown",
+    "client-suspended",
+    "scope-missing",
+    "not-permitted",
+    "tls-required",
+    "issuer-unavailable",
+    "rate-limited",
+    "loop-detected",
+    "vendor-unreachable",
+    "vendor-response-invalid",
+    "vendor-redirect-refused",
+    "vendor-credential-rejected",
+    "vendor-timeout",
+    "deadline-exceeded",
+    "gateway-fault",
+];
 
 /// What kind of credential was shown: only a token is spoken of in a challenge (RFC 6750 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,139 +268,6 @@ impl Refusal {
         }
     }
 
-    /// Short name of the kind of problem: the same for each occurrence (RFC 9457 §3.1.3).
-    pub fn title(&self) -> &'static str {
-        match self {
-            Refusal::RouteNotFound => "No route",
-            Refusal::MethodNotAllowed(_) => "Method not allowed",
-            Refusal::MethodUnknown => "Method unknown",
-            Refusal::UpgradeRefused => "Upgrade refused",
-            Refusal::RequestMalformed(_) => "Request malformed",
-            Refusal::PathAmbiguous(_) => "Path ambiguous",
-            Refusal::HostMissing => "Host missing",
-            Refusal::UriTooLong(_) => "Request target too long",
-            Refusal::HeaderTooLarge(_) => "Request head too large",
-            Refusal::PayloadTooLarge(_) => "Request body too large",
-            Refusal::RequestTimeout => "Request too slow",
-            Refusal::MisdirectedRequest => "Misdirected request",
-            Refusal::CredentialsMissing => "Credentials missing",
-            Refusal::TokenInvalid(_) => "Credential invalid",
-            Refusal::TokenExpired(_) => "Credential expired",
-            Refusal::CredentialsAmbiguous(_) => "Credentials ambiguous",
-            Refusal::ClientUnknown => "Client unknown",
-            Refusal::ClientSuspended => "Client suspended",
-            Refusal::ScopeMissing(_) => "Scope missing",
-            Refusal::NotPermitted => "Not permitted",
-            Refusal::TlsRequired => "TLS required",
-            Refusal::IssuerUnavailable(_) => "Issuer unavailable",
-            Refusal::RateLimited(_) => "Too many requests",
-            Refusal::LoopDetected => "Loop detected",
-            Refusal::VendorUnreachable(_) => "Vendor unreachable",
-            Refusal::VendorResponseInvalid(_) => "Vendor answer invalid",
-            Refusal::VendorRedirectRefused => "Vendor redirect refused",
-            Refusal::VendorCredentialRejected => "Vendor refused the gateway's credential",
-            Refusal::VendorTimeout => "Vendor did not answer in time",
-            Refusal::DeadlineExceeded => "Deadline exceeded",
-            Refusal::GatewayFault => "Gateway fault",
-        }
-    }
-
-    /// One plain sentence about this occurrence, fit for anybody's eyes.
-    pub fn detail(&self) -> String {
-        match self {
-            Refusal::RouteNotFound => "No route serves this host and path.".into(),
-            Refusal::MethodNotAllowed(allowed) => {
-                format!("This route serves {}.", allowed.allow())
-            }
-            Refusal::MethodUnknown => "The method is not a registered HTTP method.".into(),
-            Refusal::UpgradeRefused => "The gateway opens no tunnels.".into(),
-            Refusal::RequestMalformed(why) | Refusal::PathAmbiguous(why) => (*why).into(),
-            Refusal::HostMissing => "An HTTP/1.1 request needs a Host field.".into(),
-            Refusal::UriTooLong(max) => {
-                format!("The request target is longer than {max} bytes.")
-            }
-            Refusal::HeaderTooLarge(why) => (*why).into(),
-            Refusal::PayloadTooLarge(max) => {
-                format!("The request body is larger than {max} bytes.")
-            }
-            Refusal::RequestTimeout => "The request body made no progress in time.".into(),
-            Refusal::MisdirectedRequest => {
-                "The connection was made for another name than the request's.".into()
-            }
-            Refusal::CredentialsMissing => "The request shows no credential.".into(),
-            Refusal::TokenInvalid(_) => "The credential is not accepted.".into(),
-            Refusal::TokenExpired(_) => "The credential has expired.".into(),
-            Refusal::CredentialsAmbiguous(why) => (*why).into(),
-            Refusal::ClientUnknown => "No policy names the owner of this credential.".into(),
-            Refusal::ClientSuspended => "The client is suspended.".into(),
-            Refusal::ScopeMissing(_) => "The credential lacks a scope.".into(),
-            Refusal::NotPermitted => "The client may not do this.".into(),
-            Refusal::TlsRequired => "Credentials are taken over TLS only.".into(),
-            Refusal::IssuerUnavailable(_) => {
-                "The credential can't be checked: its issuer does not answer.".into()
-            }
-            Refusal::RateLimited(_) => "Too many requests in too short a time.".into(),
-            Refusal::LoopDetected => "The request has passed this gateway before.".into(),
-            Refusal::VendorUnreachable(why) => why.detail().into(),
-            Refusal::VendorResponseInvalid(why) => why.detail().into(),
-            Refusal::VendorRedirectRefused => {
-                "The vendor answered with a redirect to another place.".into()
-            }
-            Refusal::VendorCredentialRejected => {
-                "The vendor does not accept the credential that the gateway presents.".into()
-            }
-            Refusal::VendorTimeout => "The vendor sent no answer in time.".into(),
-            Refusal::DeadlineExceeded => "The route's deadline passed without an answer.".into(),
-            Refusal::GatewayFault => "The gateway met a defect of its own.".into(),
-        }
-    }
-
-    /// What the caller should do next, in plain language.
-    pub fn action(&self) -> &'static str {
-        match self {
-            Refusal::RouteNotFound => "Check the base URL and the path.",
-            Refusal::MethodNotAllowed(_) => "Use one of the methods in the Allow field.",
-            Refusal::MethodUnknown => "Use a standard method.",
-            Refusal::UpgradeRefused => "Send plain requests.",
-            Refusal::RequestMalformed(_) => "Correct the request.",
-            Refusal::PathAmbiguous(_) => "Send the path in its plain form.",
-            Refusal::HostMissing => "Send a Host field.",
-            Refusal::UriTooLong(_) => "Shorten the path or the query.",
-            Refusal::HeaderTooLarge(_) => "Send fewer or shorter fields.",
-            Refusal::PayloadTooLarge(_) => "Send a smaller body, or ask for a larger limit.",
-            Refusal::RequestTimeout => "Send the request again, without pauses.",
-            Refusal::MisdirectedRequest => "Send the request on a connection of its own.",
-            Refusal::CredentialsMissing => "Send a token, an API key or a client certificate.",
-            Refusal::TokenInvalid(_) => "Send a credential that the gateway accepts.",
-            Refusal::TokenExpired(_) => "Get a new credential.",
-            Refusal::CredentialsAmbiguous(_) => "Show one credential, in one place.",
-            Refusal::ClientUnknown | Refusal::ClientSuspended => {
-                "Ask the gateway's security team about this client."
-            }
-            Refusal::ScopeMissing(_) => "Get a token with the scope in the WWW-Authenticate field.",
-            Refusal::NotPermitted => "Ask the gateway's security team for access.",
-            Refusal::TlsRequired => "Use the gateway's https address, and change the credential.",
-            Refusal::IssuerUnavailable(_) | Refusal::RateLimited(_) => {
-                "Wait as long as Retry-After says, then try again."
-            }
-            Refusal::LoopDetected => "Ask the gateway's operator to correct the vendor's base URL.",
-            Refusal::VendorUnreachable(_) => "Try again later; nothing was sent.",
-            Refusal::VendorResponseInvalid(_) | Refusal::VendorTimeout => {
-                "Look up whether the vendor acted before you repeat a write."
-            }
-            Refusal::DeadlineExceeded => {
-                "Look up whether the vendor acted before you repeat a write."
-            }
-            Refusal::VendorRedirectRefused => {
-                "Ask the gateway's operator to check the vendor's base URL."
-            }
-            Refusal::VendorCredentialRejected => {
-                "Ask the gateway's operator to check the vendor's credential."
-            }
-            Refusal::GatewayFault => "Report the correlation id to the gateway's operator.",
-        }
-    }
-
     /// The `error` of a `Proxy-Status` member (RFC 9209 §2.3).
     pub fn proxy_status(&self) -> &'static str {
         match self {
@@ -434,17 +337,6 @@ impl Refusal {
 }
 
 impl Unreachable {
-    fn detail(self) -> &'static str {
-        match self {
-            Unreachable::NameUnresolved => "The vendor's name has no address.",
-            Unreachable::Refused => "The vendor refused the connection.",
-            Unreachable::TimedOut => "The vendor did not accept a connection in time.",
-            Unreachable::TlsFailed => "No TLS connection to the vendor could be made.",
-            Unreachable::CertificateInvalid => "The vendor's certificate could not be verified.",
-            Unreachable::Other => "No connection to the vendor could be made.",
-        }
-    }
-
     fn proxy_status(self) -> &'static str {
         match self {
             Unreachable::NameUnresolved => "dns_error",
@@ -453,16 +345,6 @@ impl Unreachable {
             Unreachable::TlsFailed => "tls_protocol_error",
             Unreachable::CertificateInvalid => "tls_certificate_error",
             Unreachable::Other => "destination_unavailable",
-        }
-    }
-}
-
-impl Invalid {
-    fn detail(self) -> &'static str {
-        match self {
-            Invalid::Incomplete => "The vendor's connection ended before its answer was complete.",
-            Invalid::Protocol => "The vendor's answer is not valid HTTP.",
-            Invalid::Status => "The vendor's answer has a status that it may not have.",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Stands in for vendors, as `facts/vendors.md` says they behave, and for identity providers.
+//! Stands in for vendors, as they are known to behave, and for identity providers.
 //!
 //! A test, `erpgate run --sandbox` or a developer with curl gets a NetSuite account that keeps
 //! records in memory, counts what it booked, and misbehaves on demand; and an identity provider

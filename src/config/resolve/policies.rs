@@ -69,7 +69,7 @@ impl Context<'_> {
             Ok(listed) => listed,
             Err(error) => {
                 self.no_policies(&folder, &in_words(&error), typed.map(|typed| typed.span.clone()));
-                return Policies::default();
+                return Policies { folder, ..Policies::default() };
             }
         };
         let is_policy = |path: &PathBuf| {
@@ -85,7 +85,7 @@ impl Context<'_> {
         }
         let common = common.first().and_then(|path| self.common(path, &around));
         let read = self.read_clients(clients, &around);
-        let policies = self.together(&read, common);
+        let policies = Policies { folder, ..self.together(&read, common) };
         if self.mode == Mode::Check {
             for (path, read) in &read {
                 if let Some(file) = &read.client {
@@ -158,7 +158,7 @@ impl Context<'_> {
         let (common, digest) = common.unzip();
         let common = common.unwrap_or_default();
         let mut directory = Directory::default();
-        let mut clients = Vec::new();
+        let (mut clients, mut identities) = (Vec::new(), Vec::new());
         let mut files: BTreeMap<String, Sha256> = BTreeMap::new();
         files.extend(digest.map(|digest| (COMMON.to_owned(), digest)));
         for (path, read) in read {
@@ -195,10 +195,11 @@ impl Context<'_> {
                 self.other_problems.push(problem);
             }
             clients.push(file.policy.clone());
+            identities.push(file.identities.clone());
         }
         let rules =
             authorization::Policies { clients, common: common.rules, limits: common.limits };
-        Policies { directory, rules, files }
+        Policies { directory, rules, identities, files, ..Policies::default() }
     }
 }
 

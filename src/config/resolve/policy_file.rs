@@ -47,7 +47,7 @@ pub struct ClientFile {
     /// What authentication knows of it.
     pub listed: Listed,
     /// What proves to be it.
-    pub identities: Vec<Identity>,
+    pub identities: Arc<[Identity]>,
     /// Where each of them stands: line and column.
     pub places: Vec<(usize, usize)>,
     /// Where its name stands.
@@ -120,7 +120,7 @@ pub fn client(notes: &mut Notes, around: &Surroundings) -> Option<ClientFile> {
             limits: limits.unwrap_or_default(),
             rules: Rules::new(allows, denies, &around.route_names()),
         }),
-        identities,
+        identities: identities.into(),
         places,
         name_place,
     })

@@ -60,7 +60,8 @@ impl Accept {
             },
             Accept::Auth0 => Preset { types: &["jwt", "at+jwt"], claims: &["sub", "iat"], ..plain },
             Accept::Keycloak => Preset {
-                types: &["jwt"],
+                // A client can be set to get the second one.
+                types: &["jwt", "at+jwt"],
                 claims: &["iat", "jti", "azp"],
                 // Older releases write `nonce` into access tokens too; `typ` among the claims
                 // tells them apart.
@@ -68,8 +69,9 @@ impl Accept {
                 client_claims: &["azp", "client_id"],
                 ..plain
             },
+            // Those of its org server say `application/okta-internal-at+jwt`, and are for Okta alone.
             Accept::Okta => Preset {
-                types: &["", "jwt", "okta-internal-at+jwt"],
+                types: &["", "jwt"],
                 claims: &["iat", "jti", "cid", "sub", "ver"],
                 client_claims: &["cid"],
                 scope_claims: &["scp"],

@@ -70,6 +70,15 @@ pub enum CertificateKey {
     Name(Box<str>),
 }
 
+impl std::fmt::Display for CertificateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CertificateKey::Digest(digest) => write!(f, "{}", digest.short()),
+            CertificateKey::Name(name) => f.write_str(name),
+        }
+    }
+}
+
 /// What somebody's credential is good for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scopes {
@@ -208,6 +217,16 @@ impl Directory {
         let names = granted.cloned().collect();
         let scopes = Arc::new(Scopes::new(names, asked));
         Some(Owner { client: identity.client, bound_only: identity.bound_only, scopes })
+    }
+
+    /// The clients of issuers: issuer, what it calls the client, number, whether only bound tokens
+    /// count.
+    pub fn token_clients(&self) -> impl Iterator<Item = (&str, &str, usize, bool)> {
+        self.tokens.iter().flat_map(|(issuer, of_issuer)| {
+            of_issuer.iter().map(move |(client_id, identity)| {
+                (&**issuer, &**client_id, identity.client, identity.bound_only)
+            })
+        })
     }
 
     /// The key of this digest, if it is listed and its last day has not passed.

@@ -61,6 +61,15 @@ impl Paths {
         paths
     }
 
+    /// Whether they match a path, as it was received.
+    pub fn matches(&self, path: &str) -> bool {
+        let matches = |form: &[u8]| !self.matcher.matches(form).is_empty();
+        match self.folded {
+            true => target::readings(path.as_bytes()).iter().any(|reading| matches(reading)),
+            false => matches(&target::exact(path.as_bytes())),
+        }
+    }
+
     /// The branches behind one more segment; a folded matcher does not see a trailing slash.
     fn step(&self, branches: &Branches, segment: &Letter, is_first: bool) -> Branches {
         let mut further = Branches::new();
@@ -151,7 +160,10 @@ fn letters(all: &[&Paths]) -> Vec<Letter> {
         add(escaped(word), *is_prefix);
     }
     let letter = |exact: Vec<u8>| Letter { folded: target::folded(&exact), exact };
-    texts.into_iter().map(letter).collect()
+    let mut letters: Vec<Letter> = texts.into_iter().map(letter).collect();
+    // Plain spellings first: what is found is shown to a person.
+    letters.sort_by_key(|letter| letter.exact != letter.folded);
+    letters
 }
 
 /// A word that no pattern has, and none begins with.
@@ -256,17 +268,9 @@ mod tests {
                 patterns(&texts.iter().map(String::as_str).collect::<Vec<_>>())
             };
             let sets = (Paths::exact(&of(std::slice::from_ref(&inside))), Paths::exact(&of(&outside)), Paths::folded(&of(&denied)));
-            let is_in = |paths: &Paths, path: &str| {
-                let path = if path.is_empty() { "/" } else { path };
-                match paths.folded {
-                    false => !paths.matcher.matches(&target::exact(path.as_bytes())).is_empty(),
-                    true => target::readings(path.as_bytes())
-                        .iter()
-                        .any(|reading| !paths.matcher.matches(reading).is_empty()),
-                }
-            };
             let wanted = |path: &str| {
-                is_in(&sets.0, path) && !is_in(&sets.1, path) && !is_in(&sets.2, path)
+                let path = if path.is_empty() { "/" } else { path };
+                sets.0.matches(path) && !sets.1.matches(path) && !sets.2.matches(path)
             };
             match find(&[&sets.0], &[&sets.1, &sets.2]) {
                 Found::Path(found) => prop_assert!(wanted(&found), "{found}"),

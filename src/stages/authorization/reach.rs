@@ -15,41 +15,72 @@ pub enum Unreachable {
     Denied,
 }
 
-/// Whether each condition of `weaker` is one of `stronger` too.
-pub fn implies<T: PartialEq>(stronger: &[T], weaker: &[T]) -> bool {
-    weaker.iter().all(|condition| stronger.contains(condition))
+/// Everything about a request but its path, as far as rules can tell requests apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'r> {
+    /// The route.
+    pub route: &'r str,
+    /// The method.
+    pub method: &'r str,
+    /// The parameters that rules ask for. One that is not here is absent, or has another value.
+    pub query: &'r [(&'r str, Asked<'r>)],
+    /// What the credential is good for.
+    pub scopes: &'r [Box<str>],
 }
 
-/// The denies that hold for every request with these conditions.
-pub fn denies_on<'r>(
-    rules: &'r Rules,
-    route: &'r str,
-    method: &'r str,
-    query: &'r [Parameter],
-    scopes: &'r [Box<str>],
-) -> impl Iterator<Item = &'r Deny> {
-    rules.denies.iter().filter(move |deny| {
-        deny.route.as_ref().is_none_or(|of| **of == *route)
-            && deny.methods.is_none_or(|of| of.contains(method))
-            && implies(query, &deny.query)
-            && implies(scopes, &deny.scopes)
-    })
+/// How a parameter that rules ask for stands in a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked<'r> {
+    /// Once, with this value.
+    Once(&'r str),
+    /// More than once.
+    Repeated,
 }
 
-/// The allows that hold for every request with these conditions.
-pub fn allows_on<'r>(
-    allows: impl Iterator<Item = &'r Allow>,
-    route: &'r str,
-    method: &'r str,
-    query: &'r [Parameter],
-    scopes: &'r [Box<str>],
-) -> impl Iterator<Item = &'r Allow> {
-    allows.filter(move |allow| {
-        *allow.route == *route
-            && allow.methods.contains(method)
-            && implies(query, &allow.query)
-            && implies(scopes, &allow.scopes)
-    })
+impl<'r> Given<'r> {
+    /// Whether the allow matches every such request on its paths.
+    pub fn allows(&self, allow: &Allow) -> bool {
+        let has = |parameter: &Parameter| {
+            let asked = (parameter.name.as_str(), Asked::Once(&parameter.value));
+            self.query.iter().any(|(name, state)| (*name, *state) == asked)
+        };
+        *allow.route == *self.route
+            && allow.methods.contains(self.method)
+            && allow.query.iter().all(has)
+            && holds(self.scopes, &allow.scopes)
+    }
+
+    /// Whether the deny matches every such request on its paths.
+    pub fn denies(&self, deny: &Deny) -> bool {
+        let has = |parameter: &Parameter| {
+            self.query.iter().any(|(name, asked)| {
+                let is_it = match asked {
+                    Asked::Once(value) => value.eq_ignore_ascii_case(&parameter.value),
+                    Asked::Repeated => true,
+                };
+                is_it && name.eq_ignore_ascii_case(&parameter.name)
+            })
+        };
+        deny.route.as_ref().is_none_or(|of| **of == *self.route)
+            && deny.methods.is_none_or(|of| of.contains(self.method))
+            && deny.query.iter().all(has)
+            && holds(self.scopes, &deny.scopes)
+    }
+
+    /// The denies that match.
+    pub fn denies_of(self, rules: &'r Rules) -> impl Iterator<Item = &'r Deny> {
+        rules.denies.iter().filter(move |deny| self.denies(deny))
+    }
+}
+
+/// Whether all of `needed` are there.
+pub fn holds(scopes: &[Box<str>], needed: &[Box<str>]) -> bool {
+    needed.iter().all(|scope| scopes.contains(scope))
+}
+
+/// The query that a rule asks for, and nothing else.
+pub fn own_query(rule: &Allow) -> Vec<(&str, Asked<'_>)> {
+    rule.query.iter().map(|p| (p.name.as_str(), Asked::Once(p.value.as_str()))).collect()
 }
 
 /// The paths of denies; without any, all.
@@ -64,16 +95,14 @@ pub fn denied_paths<'r>(denies: impl Iterator<Item = &'r Deny>) -> Paths {
 pub fn unreachable(rules: &Rules, common: &Rules, index: usize) -> Option<Unreachable> {
     let allow = rules.allows.get(index)?;
     let own = Paths::exact(&allow.paths);
+    // Whatever else a query holds, the same rules match it, and perhaps more.
+    let query = own_query(allow);
     let mut shadowed = true;
     for method in allow.methods.iter() {
-        let (query, scopes) = (&allow.query, &allow.scopes);
-        let earlier = rules.allows.iter().take(index).map(|rule| &**rule);
-        let earlier = allows_on(earlier, &allow.route, method, query, scopes);
+        let given = Given { route: &allow.route, method, query: &query, scopes: &allow.scopes };
+        let earlier = rules.allows.iter().take(index).filter(|rule| given.allows(rule));
         let earlier = Paths::exact(earlier.flat_map(|rule| &rule.paths));
-        let denies = [rules, common]
-            .into_iter()
-            .flat_map(|rules| denies_on(rules, &allow.route, method, query, scopes));
-        let denied = denied_paths(denies);
+        let denied = denied_paths([rules, common].into_iter().flat_map(|r| given.denies_of(r)));
         if find(&[&own], &[&earlier, &denied]) != Found::None {
             return None;
         }
@@ -100,11 +129,11 @@ pub fn open_door(
         return None;
     }
     let (own, doors) = (Paths::exact(&allow.paths), Paths::folded(doors));
+    let query = own_query(allow);
     allow.methods.iter().find_map(|method| {
-        let denies = [rules, common]
-            .into_iter()
-            .flat_map(|rules| denies_on(rules, &allow.route, method, &allow.query, &allow.scopes));
-        match find(&[&own, &doors], &[&denied_paths(denies)]) {
+        let given = Given { route: &allow.route, method, query: &query, scopes: &allow.scopes };
+        let denied = denied_paths([rules, common].into_iter().flat_map(|r| given.denies_of(r)));
+        match find(&[&own, &doors], &[&denied]) {
             Found::Path(path) => Some(path),
             Found::None | Found::Unknown => None,
         }

@@ -38,6 +38,17 @@ pub enum Idempotency {
     Required,
 }
 
+impl Idempotency {
+    /// The word in policies.
+    pub fn word(self) -> &'static str {
+        match self {
+            Idempotency::Off => "off",
+            Idempotency::Optional => "optional",
+            Idempotency::Required => "required",
+        }
+    }
+}
+
 /// One `[[allow]]`.
 #[derive(Clone, Debug)]
 pub struct Allow {

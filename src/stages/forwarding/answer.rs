@@ -11,7 +11,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 fn is_vendors_own(name: &str) -> bool {
     matches!(
         name,
-        "set-cookie" | "alt-svc" | "strict-transport-security" | "forwarded" | "x-forwarded-for"
+        "set-cookie"
+            | "alt-svc"
+            | "strict-transport-security"
+            | "forwarded"
+            | "x-forwarded-for"
+            | "idempotency-replayed"
+            | "x-original-correlation-id"
     )
 }
 

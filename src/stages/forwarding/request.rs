@@ -23,20 +23,26 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// Fields by which somebody could pose as the gateway or as another client, with `-` for `_`:
 /// some servers read both as one.
-const POSING: [&str; 12] = [
+const POSING: [&str; 15] = [
     "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-forwarded-server",
     "x-real-ip",
+    "x-original-host",
     "true-client-ip",
     "client-cert",
     "client-cert-chain",
+    "x-client-cert",
+    "x-ssl-client-cert",
+    "ssl-client-cert",
     "x-client-id",
+    "x-vendor-correlation-id",
+    "x-original-correlation-id",
+    "idempotency-replayed",
+    "proxy-status",
+    "x-remote-user",
 ];
+
+/// How every field begins by which a proxy speaks of the client.
+const FORWARDED_PREFIX: &str = "x-forwarded-";
 
 /// Who asks, as far as a vendor may be told.
 #[derive(Clone, Copy, Debug)]
@@ -175,12 +181,13 @@ fn ends_here(name: &str, passthrough: bool) -> bool {
 
 fn could_pose(name: &str) -> bool {
     // One comparison of the first letter spares almost every field the rest.
-    if !matches!(name.as_bytes().first(), Some(b'f' | b'x' | b't' | b'c')) {
+    if !matches!(name.as_bytes().first(), Some(b'f' | b'x' | b't' | b'c' | b's' | b'i' | b'p')) {
         return false;
     }
+    let poses = |name: &str| POSING.contains(&name) || name.starts_with(FORWARDED_PREFIX);
     if name.contains('_') {
         let dashed = name.replace('_', "-");
-        return POSING.contains(&dashed.as_str())
+        return poses(&dashed)
             || matches!(
                 dashed.as_str(),
                 "x-correlation-id"
@@ -190,7 +197,7 @@ fn could_pose(name: &str) -> bool {
                     | "x-method-override"
             );
     }
-    POSING.contains(&name)
+    poses(name)
 }
 
 fn set(edits: &mut Edits, name: HeaderName, value: &[u8]) {
@@ -304,13 +311,16 @@ mod tests {
                 ("x-forwarded-for", "1.1.1.1"),
                 ("forwarded", "for=1.1.1.1"),
                 ("client-cert", ":AAAA:"),
-                ("x-forwarded-like", "kept"),
+                ("x-forwarded-anything", "1"),
+                ("x_forwarded_user", "1"),
+                ("idempotency-replayed", "true"),
+                ("x-forward", "kept"),
             ],
             policy(),
         );
         let mut left: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["host", "traceparent", "via", "x-correlation-id", "x-forwarded-like"]);
+        assert_eq!(left, ["host", "traceparent", "via", "x-correlation-id", "x-forward"]);
     }
 
     #[test]
