@@ -15,6 +15,8 @@ use tokio::sync::{Semaphore, watch};
 const AT_ONCE: usize = 64;
 /// How long a request waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer is still given to whoever asks the same.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// The issuer did not answer, or not in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +81,11 @@ impl Introspector {
         // A task of its own: the first who asked may leave, the others stay.
         tokio::spawn(async move {
             let result = tokio::time::timeout(PATIENCE, this.fetch(&token)).await;
-            lock(&this.under_way).remove(&token);
             // Without receivers nobody has to be told.
             let _ = tell.send(Some(result.unwrap_or(Err(Unavailable))));
+            // Who looked for what is remembered a moment too early asks nobody else.
+            tokio::time::sleep(LINGER).await;
+            lock(&this.under_way).remove(&token);
         });
         answer
     }

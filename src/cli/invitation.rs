@@ -24,7 +24,8 @@ pub fn invitation(serving: &Serving) -> String {
     let admin = serving.admin;
     let identity = simulation.identity.base_url();
     let mut text = format!(
-        "\nerpgate serves on http://{address}; vendors and issuers behind it are simulated. Try:\n\n"
+        "\nerpgate serves on http://{address}; vendors and issuers behind it are simulated. \
+         Try:\n\n"
     );
     if let Some(reader) = reader(&snapshot) {
         let Reader { issuer, client_id, scopes, target } = reader;

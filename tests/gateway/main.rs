@@ -9,16 +9,21 @@
     clippy::unwrap_used
 )]
 
+mod access;
 mod admin;
 mod answers;
+mod certificates;
 mod commands;
 mod correlation;
+mod explained;
 mod forwarding;
 mod framing;
 mod http2;
+mod issuers;
 mod leaving;
 mod limits;
 mod observed;
+mod policies;
 mod refusals;
 mod reload;
 mod streams;

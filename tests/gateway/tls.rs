@@ -47,7 +47,7 @@ pub fn config(client_lines: &str) -> String {
     )
 }
 
-fn client(authority: &str, own: Option<&(String, String)>, h2: bool) -> Arc<ClientConfig> {
+pub fn client(authority: &str, own: Option<&(String, String)>, h2: bool) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let der = CertificateDer::from_pem_slice(authority.as_bytes()).expect("PEM");
     roots.add(der).expect("an authority");
@@ -70,7 +70,7 @@ fn client(authority: &str, own: Option<&(String, String)>, h2: bool) -> Arc<Clie
     Arc::new(config)
 }
 
-async fn connect(
+pub async fn connect(
     gateway: &UnderTest,
     config: Arc<ClientConfig>,
     name: &str,
@@ -99,7 +99,7 @@ async fn gateway(client_lines: &str) -> (UnderTest, Authority, Authority, Vendor
     (UnderTest::start_in(folder).await, authority, clients, vendor)
 }
 
-const OPTIONAL: &str = ", client_ca = \"certs/client-ca.pem\", client_auth = \"optional\"";
+pub const OPTIONAL: &str = ", client_ca = \"certs/client-ca.pem\", client_auth = \"optional\"";
 const REQUIRED: &str = ", client_ca = \"certs/client-ca.pem\", client_auth = \"required\"";
 
 async fn answers(stream: TlsStream<TcpStream>, host: &str) -> Option<u16> {

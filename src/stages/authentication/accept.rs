@@ -69,7 +69,7 @@ impl Accept {
                 client_claims: &["azp", "client_id"],
                 ..plain
             },
-            // Those of its org server say `application/okta-internal-at+jwt`, and are for Okta alone.
+            // Its org server types its own `application/okta-internal-at+jwt`: for Okta alone.
             Accept::Okta => Preset {
                 types: &["", "jwt"],
                 claims: &["iat", "jti", "cid", "sub", "ver"],

@@ -267,7 +267,10 @@ mod tests {
             let of = |texts: &[String]| {
                 patterns(&texts.iter().map(String::as_str).collect::<Vec<_>>())
             };
-            let sets = (Paths::exact(&of(std::slice::from_ref(&inside))), Paths::exact(&of(&outside)), Paths::folded(&of(&denied)));
+            let inside = of(std::slice::from_ref(&inside));
+            let sets = (
+                Paths::exact(&inside), Paths::exact(&of(&outside)), Paths::folded(&of(&denied)),
+            );
             let wanted = |path: &str| {
                 let path = if path.is_empty() { "/" } else { path };
                 sets.0.matches(path) && !sets.1.matches(path) && !sets.2.matches(path)

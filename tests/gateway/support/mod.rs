@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod folder;
+pub mod issuer;
 pub mod process;
 pub mod tls_vendor;
 pub mod under_test;

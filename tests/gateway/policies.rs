@@ -1,0 +1,173 @@
+//! Policies while the gateway serves: edits, revocations, and what the tools say of them.
+
+use crate::support::issuer::{Issuer, ORDERS, gateway, get_with, policy_of};
+use crate::support::process::Process;
+use crate::support::under_test::{HEAD, to_vendor};
+use crate::support::{Folder, UnderTest, Vendor, key, wait_for};
+use erpgate::access;
+use erpgate::cli::question::Question;
+use erpgate::model::digest::Sha256;
+use erpgate::pipeline;
+use erpgate::state::ReloadOutcome;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+const ORDER: &str = "/v/orders/7";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_takes_effect_by_itself_without_a_failed_request() {
+    let (issuer, vendor) = (Issuer::start().await, Vendor::fine().await);
+    let gateway = Arc::new(gateway(&issuer, vendor.address, "").await);
+    let token = issuer.token("erp-prod", "orders:read", "").await;
+    // Somebody else works on meanwhile.
+    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let other = tokio::spawn({
+        let (gateway, stop, served) = (gateway.clone(), stop.clone(), served.clone());
+        async move {
+            let mut raw = gateway.connect().await;
+            while !stop.load(Ordering::Relaxed) {
+                raw.send("GET /v/a HTTP/1.1\r\nHost: gw.test\r\n\r\n").await;
+                assert_eq!(raw.answer().await.status, 200);
+                served.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let becomes = async |slug: &str| {
+        wait_for(slug, async || {
+            let answer = get_with(&gateway, ORDER, &token).await;
+            let found = if answer.status == 200 { "allowed".into() } else { answer.slug() };
+            (found == slug).then_some(())
+        })
+        .await;
+    };
+    becomes("allowed").await;
+    let suspended = format!("suspended = \"key leaked\"\n{}", policy_of(ORDERS));
+    for (text, slug) in [
+        (policy_of(&ORDERS.replace("orders:read", "orders:all")), "scope-missing"),
+        (policy_of(ORDERS), "allowed"),
+        (policy_of(&ORDERS.replace("/orders/**", "/invoices/**")), "not-permitted"),
+        (policy_of(&format!("{ORDERS}[[deny]]\npaths = [\"/Orders/*/\"]\n")), "not-permitted"),
+        (suspended, "client-suspended"),
+        (policy_of(ORDERS), "allowed"),
+        (policy_of(ORDERS).replace("erp-prod", "another"), "client-unknown"),
+    ] {
+        gateway.folder.write("policies/erp.toml", &text);
+        becomes(slug).await;
+    }
+    std::fs::remove_file(gateway.folder.path().join("policies/erp.toml")).expect("removed");
+    let audit = [("action", "policy".into()), ("result", "removed".into())];
+    assert_eq!(gateway.log.line(&audit).await["file"], "erp.toml");
+    assert_eq!(get_with(&gateway, ORDER, &token).await.slug(), "client-unknown");
+    // What is broken changes nothing.
+    gateway.folder.write("policies/erp.toml", &policy_of("[[allow]]\nroute = \"nowhere\"\n"));
+    let refused = [("action", "reload".into()), ("result", "refused".into())];
+    gateway.log.line(&refused).await;
+    gateway.folder.write("policies/_all.toml", "[[deny]]\npaths = []\n");
+    assert_eq!(get_with(&gateway, ORDER, &token).await.slug(), "client-unknown");
+    stop.store(true, Ordering::Relaxed);
+    other.await.expect("no failed request");
+    assert!(served.load(Ordering::Relaxed) > 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_policy_never_half_applies() {
+    let (issuer, vendor) = (Issuer::start().await, Vendor::fine().await);
+    let gateway = gateway(&issuer, vendor.address, "").await;
+    let state = gateway.serving.gateway.state.clone();
+    let token = issuer.token("erp-prod", "orders:read", "").await;
+    for (file, text, mention) in [
+        ("erp.toml", "nonsense".to_owned(), "erp.toml:1:"),
+        ("erp.toml", policy_of(&ORDERS.replace("\"r\"", "\"nowhere\"")), "`nowhere`"),
+        ("erp.toml", policy_of(&ORDERS.replace("methods = [\"POST\"]", "methods = []")), "empty"),
+        ("erp.toml", policy_of(&ORDERS.replace("paths = [\"/orders\"]\n", "")), "paths"),
+        ("erp.toml", policy_of("[[deny]]\nmehtods = [\"GET\"]\n"), "mehtods"),
+        ("erp.toml", policy_of("[[deny]]\nmethods = []\n"), "empty"),
+        ("erp.toml", policy_of("[[deny]]\nmethods = 7\n"), "methods"),
+        ("other.toml", policy_of(ORDERS), "another file"),
+        ("other.toml", policy_of(ORDERS).replace("\"erp\"", "\"two\""), "already"),
+        ("_all.toml", "[[deny]]\npaths = [\"orders\"]\n".to_owned(), "_all.toml"),
+    ] {
+        // Something good in the same folder is not taken up either.
+        gateway.folder.write("policies/zz.toml", "client = \"zz\"\n");
+        gateway.folder.write(&format!("policies/{file}"), &text);
+        let outcome = state.reload("admin").await;
+        let ReloadOutcome::Refused { problems } = outcome else { panic!("{text}: {outcome:?}") };
+        assert!(
+            problems.iter().any(|problem| problem.contains(mention)),
+            "{mention}: {problems:?}"
+        );
+        assert_eq!(get_with(&gateway, ORDER, &token).await.status, 200, "{text}");
+        let clients = gateway.admin_get("/api/v1/clients").await.text();
+        assert!(!clients.contains("\"zz\""), "{clients}");
+        std::fs::remove_file(gateway.folder.path().join("policies/zz.toml")).expect("removed");
+        let path = gateway.folder.path().join("policies").join(file);
+        std::fs::remove_file(path).expect("removed");
+        gateway.folder.write("policies/erp.toml", &policy_of(ORDERS));
+        assert!(matches!(state.reload("admin").await, ReloadOutcome::Accepted { .. }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_yet_sent_is_authorized_again() {
+    let vendor = Vendor::fine().await;
+    let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, "", ""))).await;
+    let state = gateway.serving.gateway.state.clone();
+    let question = Question {
+        method: "GET".to_owned(),
+        target: ORDER.to_owned(),
+        client: "tester".to_owned(),
+        scopes: Vec::new(),
+    };
+    let before = state.snapshot.load_full();
+    let headers = [("x-api-key".parse().expect("a name"), key().parse().expect("a value"))];
+    let headers = headers.into_iter().collect();
+    // Requests that are let in, and have not left yet.
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let mut exchange = question.ask_again(&before).expect("a listener").exchange;
+        let client = access::authenticate(&state, &mut exchange, &headers).await.expect("known");
+        access::authorize(&mut exchange, client).expect("permitted");
+        assert_eq!(pipeline::admit(&state, &mut exchange), Ok(()));
+        waiting.push(exchange);
+    }
+    let policy = gateway.folder.read("policies/tester.toml");
+    let denied = "[[deny]]\nroute = \"r\"\npaths = [\"/orders/7\"]\n";
+    for (text, slug) in [
+        (format!("suspended = \"key leaked\"\n{policy}"), "client-suspended"),
+        (policy.replace(&format!("{}", Sha256::of(key().as_bytes())), &"0".repeat(64)), "unknown"),
+        (format!("{policy}{denied}"), "not-permitted"),
+        (format!("# nothing to do with it\n{policy}"), "allowed"),
+    ] {
+        gateway.folder.write("policies/tester.toml", &text);
+        let outcome = state.reload("admin").await;
+        assert!(matches!(outcome, ReloadOutcome::Accepted { .. }), "{slug}: {outcome:?}");
+        let mut exchange = waiting.pop().expect("one more");
+        match pipeline::admit(&state, &mut exchange) {
+            Ok(()) => assert_eq!(slug, "allowed"),
+            Err(refusal) if slug == "unknown" => assert_eq!(refusal.slug(), "token-invalid"),
+            Err(refusal) => assert_eq!(refusal.slug(), slug),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_process_takes_an_edit_up() {
+    let vendor = Vendor::fine().await;
+    let folder = Folder::with(&format!("{HEAD}{}", to_vendor(vendor.address, "", "")));
+    let process = Process::run(&folder, &[]);
+    let address = process.address("127.0.0.1:0").await;
+    let get = async || {
+        let mut raw = crate::support::Raw::connect(address).await;
+        raw.send("GET /v/a HTTP/1.1\r\nHost: gw\r\n\r\n").await;
+        raw.answer().await
+    };
+    assert_eq!(get().await.status, 200);
+    let policy = folder.read("policies/tester.toml");
+    folder.write("policies/tester.toml", &format!("suspended = \"leaked\"\n{policy}"));
+    wait_for("the suspension", async || {
+        let answer = get().await;
+        (answer.status == 403 && answer.slug() == "client-suspended").then_some(())
+    })
+    .await;
+    process.line(&[("action", "policy".into()), ("file", "tester.toml".into())]).await;
+}
