@@ -140,7 +140,10 @@ async fn prove(
         key_fields: &taken.route.vendor.profile.key_headers,
     };
     let shown = presented::find(headers, arrival.query.as_deref(), places)?;
-    if !shown.is_empty() && !arrival.https && !arrival.listener.address.ip().is_loopback() {
+    if !shown.is_empty()
+        && !arrival.https
+        && !arrival.listener.address.ip().to_canonical().is_loopback()
+    {
         return Err(Denial { refusal: Refusal::TlsRequired, reason: "plain-connection" });
     }
     let showing = || Showing {

@@ -116,7 +116,7 @@ impl Exchange {
     /// What proves the gateway to the vendor, once a rule allows the request.
     pub fn credential(&self) -> Option<&Credential> {
         let grant = self.access.as_ref()?.grant.as_ref()?;
-        Some(self.taken.as_ref()?.route.credential(grant.rule().credential.as_ref()))
+        self.taken.as_ref()?.route.credential(grant.rule().credential.as_ref())
     }
 
     /// The vendor, once a route was found.

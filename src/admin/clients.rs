@@ -34,7 +34,7 @@ fn shown(client: &ClientPolicy, identities: &[Identity]) -> Value {
         "name": &*client.name,
         "description": client.description,
         "owner": client.owner,
-        "suspended": client.suspended,
+        "suspended": client.suspended.as_deref(),
         "priority": client.priority.word(),
         "share": client.share,
         "limits": client.limits.words(),

@@ -297,15 +297,20 @@ pub enum Credential {
 
 impl Route {
     /// The credential that is shown to the vendor, where a rule may name another one than the
-    /// route.
-    pub fn credential(&self, of_rule: Option<&Arc<str>>) -> &Credential {
-        let name = of_rule.or(self.credential.as_ref());
-        name.and_then(|name| self.vendor.credentials.get(name)).unwrap_or(&self.vendor.credential)
+    /// route. `None`: a rule of a later configuration names what is not there, or what no rule
+    /// may choose.
+    pub fn credential(&self, of_rule: Option<&Arc<str>>) -> Option<&Credential> {
+        let named = |name: &Arc<str>| self.vendor.credentials.get(name);
+        match (of_rule, &self.credential) {
+            (Some(name), _) => named(name).filter(|it| !matches!(it, Credential::Passthrough)),
+            (None, Some(name)) => named(name),
+            (None, None) => Some(&self.vendor.credential),
+        }
     }
 
     /// Whether the client's own `Authorization` goes to the vendor.
     pub fn is_passthrough(&self) -> bool {
-        matches!(self.credential(None), Credential::Passthrough)
+        matches!(self.credential(None), Some(Credential::Passthrough))
     }
 }
 

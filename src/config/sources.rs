@@ -40,6 +40,12 @@ impl Stamp {
             inode: found.ino(),
         })
     }
+
+    /// The number of the file or folder in its file system: another one took its place where
+    /// this differs.
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
 }
 
 /// Where a configuration and its secrets are read from.

@@ -139,15 +139,15 @@ impl ProxyHttp for Hooks {
             return Err(Error::new_in(ErrorType::InternalError));
         };
         let vendor = taken.route.vendor.clone();
-        let attempt = usize::try_from(exchange.vendor.attempts).unwrap_or(usize::MAX);
-        exchange.vendor.attempts += 1;
         exchange.vendor.sent = false;
-        exchange.vendor.asked.get_or_insert(now);
         if let Err(refusal) = pipeline::admit(&self.state, exchange) {
             settlement::audit(&self.state, exchange);
             ctx.pending = Some(refusal);
             return Err(refused());
         }
+        let attempt = usize::try_from(exchange.vendor.attempts).unwrap_or(usize::MAX);
+        exchange.vendor.attempts += 1;
+        exchange.vendor.asked.get_or_insert(now);
         let left = exchange.time_left(now);
         if left.is_zero() {
             ctx.pending = Some(Refusal::DeadlineExceeded);

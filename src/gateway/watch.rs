@@ -3,7 +3,7 @@
 use crate::config::sources::Stamp;
 use crate::state::State;
 use notify::{RecursiveMode, Watcher};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub async fn watch(state: Arc<State>, mut seen: u64) {
         }
     })
     .ok();
-    let mut watched = BTreeSet::new();
+    let mut watched = BTreeMap::new();
     loop {
         let told = watcher.as_mut().is_some_and(|watcher| follow(watcher, &mut watched, &state));
         let mut now = fingerprint(&state).await;
@@ -50,28 +50,37 @@ pub async fn watch(state: Arc<State>, mut seen: u64) {
     }
 }
 
-/// Watches the folders of all files: a file that is replaced is a new one. Returns whether every
-/// folder is watched.
+/// Watches the folders of all files: a file that is replaced is a new one, and so is a folder.
+/// Returns whether every folder is watched.
 fn follow(
     watcher: &mut notify::RecommendedWatcher,
-    watched: &mut BTreeSet<PathBuf>,
+    watched: &mut BTreeMap<PathBuf, Option<u64>>,
     state: &State,
 ) -> bool {
     let mut complete = true;
-    for path in &**state.watched.load() {
-        let folder = match path.is_dir() {
-            true => path.as_path(),
-            false => path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")),
-        };
-        if watched.contains(folder) {
+    let paths = state.watched.load();
+    for folder in paths.iter().flat_map(|path| folders(path)) {
+        let inode = Stamp::of(folder).map(|stamp| stamp.inode());
+        if watched.get(folder).is_some_and(|known| *known == inode) {
             continue;
         }
+        // The watch of a folder goes with it where it is moved to, and ends when it is removed.
+        if watched.remove(folder).is_some() {
+            let _ = watcher.unwatch(folder);
+        }
         match watcher.watch(folder, RecursiveMode::NonRecursive) {
-            Ok(()) => drop(watched.insert(folder.to_owned())),
+            Ok(()) => drop(watched.insert(folder.to_owned(), inode)),
             Err(_) => complete = false,
         }
     }
     complete
+}
+
+/// The folders in which a change of `path` shows.
+fn folders(path: &Path) -> impl Iterator<Item = &Path> {
+    let parent = path.parent();
+    let around = parent.map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+    Some(path).filter(|path| path.is_dir()).into_iter().chain(around)
 }
 
 /// Tells whether what the files hold has changed.

@@ -1,6 +1,7 @@
 //! How much a client may ask for, and how its requests stand beside those of others.
 
 use super::rates::Rate;
+use jiff::tz::TimeZone;
 use std::num::NonZeroU32;
 
 /// One rate with its burst.
@@ -12,13 +13,22 @@ pub struct RateLimit {
     pub burst: NonZeroU32,
 }
 
+/// A quota for each calendar day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daily {
+    /// So many requests.
+    pub count: NonZeroU32,
+    /// Whose midnight begins a new day.
+    pub zone: TimeZone,
+}
+
 /// Everything that bounds a client, or a client under one rule. All of it has to pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Rates.
     pub rates: Vec<RateLimit>,
     /// Requests in a calendar day.
-    pub daily: Option<NonZeroU32>,
+    pub daily: Option<Daily>,
     /// Requests at a time, those that wait included.
     pub concurrency: Option<NonZeroU32>,
 }
@@ -40,7 +50,10 @@ impl Limits {
             };
             format!("{}/{unit}, {} at once", limit.rate.count, limit.burst)
         };
-        let daily = self.daily.map(|daily| format!("{daily} in a calendar day"));
+        let daily = self.daily.as_ref().map(|daily| {
+            let zone = daily.zone.iana_name().unwrap_or("UTC");
+            format!("{} in a calendar day of {zone}", daily.count)
+        });
         let concurrency = self.concurrency.map(|limit| format!("{limit} at a time"));
         self.rates.iter().map(rate).chain(daily).chain(concurrency).collect()
     }

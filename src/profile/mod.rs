@@ -18,7 +18,14 @@ pub struct Profile {
 }
 
 /// The profiles that come with erpgate: name and text.
-pub const SHIPPED: [(&str, &str); 2] = [
+pub const SHIPPED: [(&str, &str); 9] = [
+    ("acumatica", include_str!("../../profiles/acumatica.toml")),
+    ("avatax", include_str!("../../profiles/avatax.toml")),
+    ("celigo", include_str!("../../profiles/celigo.toml")),
     ("generic", include_str!("../../profiles/generic.toml")),
     ("netsuite", include_str!("../../profiles/netsuite.toml")),
+    ("salesforce", include_str!("../../profiles/salesforce.toml")),
+    ("shiphawk", include_str!("../../profiles/shiphawk.toml")),
+    ("shopify", include_str!("../../profiles/shopify.toml")),
+    ("stripe", include_str!("../../profiles/stripe.toml")),
 ];

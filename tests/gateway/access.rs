@@ -307,6 +307,9 @@ async fn a_key_opens_wherever_a_sdk_puts_it() {
         assert_eq!(answer.status, 200, "{field}: {}", answer.text());
         assert_eq!(audit(&gateway, &answer).await["scheme"], "api-key", "{field}");
     }
+    // What a program behind could take for it ends here too.
+    let spelled = format!("X-API-Key: {key}\r\nX_Shopify_Access_Token: {key}\r\n");
+    assert_eq!(get(&gateway, "/v/a", &spelled).await.status, 200);
     for seen in vendor.seen() {
         for gone in ["authorization", "x-api-key", "x-shopify-access-token"] {
             assert_eq!(field(&seen, gone), None, "{seen}");

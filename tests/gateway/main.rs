@@ -29,4 +29,5 @@ mod reload;
 mod streams;
 mod support;
 mod tls;
+mod tools;
 mod upstream;

@@ -70,6 +70,52 @@ async fn an_edit_takes_effect_by_itself_without_a_failed_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_exchanged_folder_is_followed() {
+    let vendor = Vendor::fine().await;
+    let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, "", ""))).await;
+    let folder = gateway.folder.path();
+    let policy = gateway.folder.read("policies/tester.toml");
+    let becomes = async |status: u16| {
+        let is_so = async || (gateway.get("/v/a").await.status == status).then_some(());
+        wait_for("the policies", is_so).await;
+    };
+    for round in 0..2 {
+        let staged = folder.join(format!("staged-{round}"));
+        gateway.folder.write(&format!("staged-{round}/tester.toml"), &policy);
+        // While it is gone nothing changes.
+        std::fs::rename(folder.join("policies"), folder.join(format!("old-{round}")))
+            .expect("moved");
+        gateway.log.line(&[("action", "reload".into()), ("result", "refused".into())]).await;
+        assert_eq!(gateway.get("/v/a").await.status, 200);
+        std::fs::rename(staged, folder.join("policies")).expect("moved");
+        let text = format!("suspended = \"round {round}\"\n{policy}");
+        gateway.folder.write("policies/tester.toml", &text);
+        becomes(403).await;
+        // What was seen of it is the new folder, not its exchange.
+        gateway.folder.write("policies/tester.toml", &policy);
+        becomes(200).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_becomes_passthrough_is_not_a_rules() {
+    let vendor = Vendor::fine().await;
+    let config = |kind: &str| {
+        let lines = format!("credentials.second = {{ kind = \"{kind}\" }}");
+        format!("{HEAD}{}", to_vendor(vendor.address, &lines, ""))
+    };
+    let folder = Folder::with(&config("none"));
+    let policy = folder.read("policies/tester.toml");
+    folder.write("policies/tester.toml", &format!("{policy}credential = \"second\"\n"));
+    let gateway = UnderTest::start_in(folder).await;
+    assert_eq!(gateway.get("/v/a").await.status, 200);
+    gateway.folder.write("gateway.toml", &config("passthrough"));
+    let outcome = gateway.serving.gateway.state.reload("admin").await;
+    let ReloadOutcome::Refused { problems } = outcome else { panic!("{outcome:?}") };
+    assert!(problems.iter().any(|problem| problem.contains("passthrough")), "{problems:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_policy_never_half_applies() {
     let (issuer, vendor) = (Issuer::start().await, Vendor::fine().await);
     let gateway = gateway(&issuer, vendor.address, "").await;

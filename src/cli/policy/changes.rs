@@ -26,16 +26,32 @@ pub fn changes(old: Option<Described<'_>>, new: Option<Described<'_>>) -> Vec<St
     let facts =
         |side: Option<Described<'_>>| side.map(|side| facts(side.policy)).unwrap_or_default();
     compare(&mut lines, &facts(old), &facts(new));
-    // Of a rule that is on one side only, what it gives or takes is told already.
-    let rules =
-        |side: Option<Described<'_>>| side.map(|side| of_rules(side.policy)).unwrap_or_default();
-    let (before, after) = (rules(old), rules(new));
-    for (rule, terms) in &after {
-        if let Some(earlier) = before.get(rule).filter(|earlier| *earlier != terms) {
-            lines.push(format!("{rule}: {terms} (was: {earlier})"));
-        }
-    }
+    let rules = |side: Option<Described<'_>>| side.map_or_else(Vec::new, |side| rules(side.policy));
+    compare_rules(&mut lines, &rules(old), &rules(new));
     lines
+}
+
+/// One rule: what it allows, and on what terms.
+type Rule = (String, String);
+
+/// The terms of rules matter where they differ: then so does which rule is the first that allows.
+fn compare_rules(lines: &mut Vec<String>, old: &[Rule], new: &[Rule]) {
+    let mut both = old.iter().chain(new);
+    if both.all(|(_, terms)| *terms == PLAIN) {
+        return;
+    }
+    // Of two that allow the same the first one counts.
+    let by_name = |rules: &[Rule]| rules.iter().rev().cloned().collect::<BTreeMap<_, _>>();
+    let (before, after) = (by_name(old), by_name(new));
+    compare(lines, &before, &after);
+    let kept = |rules: &[Rule]| {
+        let names = rules.iter().map(|(name, _)| name.clone());
+        names.filter(|n| before.contains_key(n) && after.contains_key(n)).collect::<Vec<_>>()
+    };
+    let (was, is) = (kept(old), kept(new));
+    if was != is {
+        lines.push(format!("order of rules: {} (was: {})", is.join(", "), was.join(", ")));
+    }
 }
 
 fn compare(
@@ -85,7 +101,7 @@ fn facts(policy: &ClientPolicy) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
     let mut put = |name: &str, value: String| drop(facts.insert(name.to_owned(), value));
     if let Some(why) = &policy.suspended {
-        put("suspended", why.clone());
+        put("suspended", why.to_string());
     }
     if !policy.limits.is_empty() {
         put("limits", limits(&policy.limits));
@@ -95,8 +111,11 @@ fn facts(policy: &ClientPolicy) -> BTreeMap<String, String> {
     facts
 }
 
-/// The terms of each rule, by what it allows.
-fn of_rules(policy: &ClientPolicy) -> BTreeMap<String, String> {
+/// The terms of a rule that says nothing of them.
+const PLAIN: &str = "on the usual terms";
+
+/// The rules in their order.
+fn rules(policy: &ClientPolicy) -> Vec<Rule> {
     let name = |allow: &Allow| {
         let paths: Vec<String> = allow.paths.iter().map(ToString::to_string).collect();
         let methods: Vec<&str> = allow.methods.iter().collect();
@@ -106,13 +125,16 @@ fn of_rules(policy: &ClientPolicy) -> BTreeMap<String, String> {
         let (methods, paths, query) = (methods.join(" "), paths.join(" "), query.join("&"));
         format!("{} {methods} {paths} [{query}] [{scopes}]", allow.route)
     };
-    let terms = |allow: &Allow| {
-        let idempotency = allow.idempotency.map_or("as the route", |it| it.word());
-        let credential = allow.credential.as_deref().unwrap_or("as the route");
-        let limits = limits(&allow.limits);
-        format!("idempotency {idempotency}, credential {credential}, limits {limits}")
-    };
     policy.rules.allows.iter().map(|allow| (name(allow), terms(allow))).collect()
+}
+
+fn terms(allow: &Allow) -> String {
+    let idempotency = allow.idempotency.map(|it| format!("idempotency {}", it.word()));
+    let credential = allow.credential.as_deref().map(|name| format!("credential {name}"));
+    let limits = Some(&allow.limits).filter(|limits| !limits.is_empty());
+    let limits = limits.map(|it| format!("limits {}", self::limits(it)));
+    let terms: Vec<String> = idempotency.into_iter().chain(credential).chain(limits).collect();
+    if terms.is_empty() { PLAIN.to_owned() } else { terms.join(", ") }
 }
 
 /// The limits of a client or a rule, in words.

@@ -47,11 +47,16 @@ fn rule() -> impl Strategy<Value = Rule> {
 fn written(rules: &[Rule]) -> String {
     let mut text = "client = \"c\"\n".to_owned();
     for rule in rules {
+        // An empty list is no way to say "any".
+        let scopes = match rule.scopes.as_slice() {
+            [] => String::new(),
+            scopes => format!("scopes = {scopes:?}\n"),
+        };
         let table = if rule.deny { "deny" } else { "allow" };
         let query = rule.query.map_or(String::new(), |q| format!("query = {{ q = \"{q}\" }}\n"));
         text.push_str(&format!(
-            "[[{table}]]\nroute = \"r\"\nmethods = {:?}\npaths = {:?}\nscopes = {:?}\n{query}",
-            rule.methods, rule.paths, rule.scopes
+            "[[{table}]]\nroute = \"r\"\nmethods = {:?}\npaths = {:?}\n{scopes}{query}",
+            rule.methods, rule.paths
         ));
     }
     text

@@ -155,7 +155,7 @@ pub struct RawDeny {
     /// Path patterns, matched without regard to case and to a trailing slash.
     pub paths: Option<At<Vec<At<String>>>>,
     /// Query parameters and the values that they may not have.
-    pub query: Option<BTreeMap<At<String>, At<String>>>,
+    pub query: Option<At<BTreeMap<At<String>, At<String>>>>,
     /// Scopes: credentials that are good for all of them.
     pub scopes: Option<At<Vec<At<String>>>>,
     /// Why, for the audit log.

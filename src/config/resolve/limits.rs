@@ -1,11 +1,12 @@
 //! Rates, bursts and quotas of clients and rules.
 
-use crate::config::problem::Notes;
+use crate::config::problem::{Notes, nearest, quoted};
 use crate::config::raw::at::At;
 use crate::config::raw::policy::{RawAllow, RawLimits};
 use crate::config::raw::rates::{RawRate, RawRates};
-use crate::model::limits::{Limits, RateLimit};
+use crate::model::limits::{Daily, Limits, RateLimit};
 use crate::model::rates::Rate;
+use jiff::tz::TimeZone;
 use std::num::NonZeroU32;
 
 /// Largest burst and concurrency.
@@ -15,12 +16,10 @@ const DAILY_MAX: i64 = 1_000_000_000;
 
 /// `[limits]`.
 pub fn of_client(notes: &mut Notes, raw: &RawLimits) -> Limits {
-    if let Some(zone) = &raw.timezone {
-        check_timezone(notes, zone, raw.daily.is_some());
-    }
+    let zone = zone(notes, raw.timezone.as_ref(), raw.daily.is_some());
     Limits {
         rates: rates(notes, raw.rate.as_ref(), raw.burst.as_ref()),
-        daily: count(notes, "daily", raw.daily.as_ref(), DAILY_MAX),
+        daily: daily(notes, raw.daily.as_ref(), zone),
         concurrency: count(notes, "concurrency", raw.concurrency.as_ref(), AT_ONCE_MAX),
     }
 }
@@ -29,16 +28,31 @@ pub fn of_client(notes: &mut Notes, raw: &RawLimits) -> Limits {
 pub fn of_rule(notes: &mut Notes, raw: &RawAllow) -> Limits {
     Limits {
         rates: rates(notes, raw.rate.as_ref(), raw.burst.as_ref()),
-        daily: count(notes, "daily", raw.daily.as_ref(), DAILY_MAX),
+        daily: daily(notes, raw.daily.as_ref(), TimeZone::UTC),
         concurrency: count(notes, "concurrency", raw.concurrency.as_ref(), AT_ONCE_MAX),
     }
 }
 
-fn check_timezone(notes: &mut Notes, zone: &At<String>, daily: bool) {
+fn daily(notes: &mut Notes, typed: Option<&At<i64>>, zone: TimeZone) -> Option<Daily> {
+    count(notes, "daily", typed, DAILY_MAX).map(|count| Daily { count, zone })
+}
+
+fn zone(notes: &mut Notes, typed: Option<&At<String>>, daily: bool) -> TimeZone {
+    let Some(typed) = typed else { return TimeZone::UTC };
     if !daily {
         let message = "without `daily`, `timezone` does nothing";
-        notes.warning("unused-timezone", &zone.span, message, "remove it");
+        notes.warning("unused-timezone", &typed.span, message, "remove it");
     }
+    TimeZone::get(&typed.value).unwrap_or_else(|_| {
+        let message = format!("there is no time zone {}", quoted(&typed.value));
+        let known: Vec<_> = jiff::tz::db().available().collect();
+        let help = match nearest(&typed.value, known.iter().map(|name| name.as_str())) {
+            Some(name) => format!("write `{name}`"),
+            None => "write a name of the IANA database, as in \"America/New_York\"".to_owned(),
+        };
+        notes.problem("unknown-timezone", &typed.span, message, help);
+        TimeZone::UTC
+    })
 }
 
 fn rates(

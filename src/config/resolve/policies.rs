@@ -7,10 +7,10 @@
 use super::policy_file::{self, ClientFile, CommonFile, Surroundings};
 use super::secrets::in_words;
 use super::{Context, Mode};
-use crate::config::problem::{Notes, Problem, Text, quoted};
+use crate::config::problem::{Notes, Problem, Severity, Text, quoted};
 use crate::config::raw::RawGateway;
 use crate::config::sources::{Sources, Stamp};
-use crate::config::{Issuer, Policies, Route};
+use crate::config::{Credential, Issuer, Policies, Route};
 use crate::model::digest::Sha256;
 use crate::stages::authentication::directory::{CertificateKey, Directory, Identity};
 use crate::stages::authorization;
@@ -51,6 +51,14 @@ struct Read {
     findings: Option<(Vec<Problem>, Text)>,
 }
 
+impl Read {
+    /// Whether nothing is wrong with it: what could not be read would lead to more findings.
+    fn is_sound(&self) -> bool {
+        let mut findings = self.findings.iter().flat_map(|(findings, _)| findings);
+        findings.all(|finding| finding.severity != Severity::Problem)
+    }
+}
+
 impl Context<'_> {
     pub(super) fn policies(
         &mut self,
@@ -68,7 +76,11 @@ impl Context<'_> {
         let listed = match self.sources.list(&folder) {
             Ok(listed) => listed,
             Err(error) => {
-                self.no_policies(&folder, &in_words(&error), typed.map(|typed| typed.span.clone()));
+                let (why, span) = (in_words(&error), typed.map(|typed| typed.span.clone()));
+                match self.policies.is_some() || !self.memo.files.is_empty() {
+                    true => self.lost_policies(&folder, &why, span),
+                    false => self.no_policies(&folder, &why, span),
+                }
                 return Policies { folder, ..Policies::default() };
             }
         };
@@ -88,7 +100,7 @@ impl Context<'_> {
         let policies = Policies { folder, ..self.together(&read, common) };
         if self.mode == Mode::Check {
             for (path, read) in &read {
-                if let Some(file) = &read.client {
+                if let Some(file) = read.client.as_ref().filter(|_| read.is_sound()) {
                     self.review(&Reviewed { path, file }, &policies.rules.common, &around);
                 }
             }
@@ -101,6 +113,14 @@ impl Context<'_> {
         let message = format!("there are no policies in {folder} ({why}): nobody may do anything");
         let help = "write a file for each client, as docs/policies.md shows";
         self.notes.warning("no-policies", &span.unwrap_or(super::TOP), message, help);
+    }
+
+    /// A folder that was there, or that somebody named: nobody means to take everything away like
+    /// that.
+    fn lost_policies(&mut self, folder: &Path, why: &str, span: Option<std::ops::Range<usize>>) {
+        let message = format!("{} can't be read: {why}", quoted(&folder.display().to_string()));
+        let help = "name a folder of policies; one without files lets nobody do anything";
+        self.notes.problem("policies-unreadable", &span.unwrap_or(super::TOP), message, help);
     }
 
     fn common(&mut self, path: &Path, around: &Surroundings) -> Option<(CommonFile, Sha256)> {
@@ -203,15 +223,20 @@ impl Context<'_> {
     }
 }
 
-/// Everything outside of a policy file that decides what it means.
+/// Everything outside of a policy file that decides what it means, and what is found in it.
 fn describe(around: &Surroundings) -> String {
+    let credential = |(name, credential): (&Arc<str>, &Credential)| {
+        format!("{name} {}", matches!(credential, Credential::Passthrough))
+    };
     let route = |route: &Arc<Route>| {
-        let credentials: Vec<_> = route.vendor.credentials.keys().collect();
+        let credentials: Vec<_> = route.vendor.credentials.iter().map(credential).collect();
         format!("{} {:?} {:?} {credentials:?}", route.name, route.methods, route.allow_in_path)
     };
     let routes: Vec<String> = around.routes.iter().map(route).collect();
     let issuers: Vec<_> = around.issuers.iter().map(|issuer| &issuer.policy.name).collect();
-    format!("{routes:?} {issuers:?}")
+    // Keys expire with a day.
+    let day = around.now.div_euclid(24 * 60 * 60);
+    format!("{routes:?} {issuers:?} {day}")
 }
 
 fn describe_identity(identity: &Identity) -> String {

@@ -99,13 +99,9 @@ pub fn client(notes: &mut Notes, around: &Surroundings) -> Option<ClientFile> {
     let name = name?;
     let name_place = notes.text.place(name.span.start);
     let name: Arc<str> = Arc::from(name.value.as_str());
-    let suspended = raw.suspended.map(|suspended| suspended.value);
+    let suspended = raw.suspended.map(|suspended| suspended.value.into());
     Some(ClientFile {
-        listed: Listed {
-            name: name.clone(),
-            suspended: suspended.is_some(),
-            asked: Arc::new(asked),
-        },
+        listed: Listed { name: name.clone(), asked: Arc::new(asked) },
         policy: Arc::new(ClientPolicy {
             name,
             description: raw.description,

@@ -69,18 +69,31 @@ pub fn deny(notes: &mut Notes, at: &Section<RawDeny>, around: &Surroundings) -> 
         // What could not be read must not be taken for "any".
         return None;
     }
+    if let Some(typed) = raw.scopes.as_ref().filter(|typed| typed.value.is_empty()) {
+        let help = "write the scopes that a credential has to have for this deny to hold, or \
+                    remove the key: it holds for every credential";
+        notes.problem("empty-list", &typed.span, EMPTY, help);
+        return None;
+    }
+    if let Some(typed) = raw.query.as_ref().filter(|typed| typed.value.is_empty()) {
+        let help = "write parameters, as in `{ script = \"1\" }`, or remove the key";
+        notes.problem("empty-list", &typed.span, EMPTY, help);
+        return None;
+    }
     let (route, methods, paths) = (all_or_nothing(found)?, all_or_nothing(methods)?, paths);
     Some(Deny {
         place: place(notes, at),
         route: route.map(|route| route.name.clone()),
         methods,
         paths: all_or_nothing(paths)?,
-        query: parameters(raw.query.as_ref()),
+        query: parameters(raw.query.as_ref().map(|typed| &typed.value)),
         scopes: scopes(notes, raw.scopes.as_ref()),
         reason: raw.reason.as_deref().map(Arc::from),
     })
 }
 
+/// What is wrong with an empty list.
+const EMPTY: &str = "this is empty: it would not mean any, but none";
 /// What a path may hold where the route is not known.
 const ANY_PATH: AllowInPath = AllowInPath { encoded_slash: true, semicolon: true };
 
@@ -114,9 +127,8 @@ fn methods_of(
 ) -> Option<MethodSet> {
     let of_route = route.map_or(MethodSet::ALL, |route| route.methods);
     if typed.value.is_empty() {
-        let message = "this list is empty: it would not mean any, but none";
         let help = "write methods, or `[\"*\"]` for all of the route's";
-        notes.problem("empty-list", &typed.span, message, help);
+        notes.problem("empty-list", &typed.span, EMPTY, help);
         return None;
     }
     let mut served: Vec<&str> = Vec::new();
@@ -145,9 +157,8 @@ fn patterns(
     admitted: AllowInPath,
 ) -> Option<Vec<PathPattern>> {
     if typed.value.is_empty() {
-        let message = "this list is empty: it would not mean any, but none";
         let help = "write path patterns, as in `[\"/orders/**\"]`, or `[\"/**\"]` for every path";
-        notes.problem("empty-list", &typed.span, message, help);
+        notes.problem("empty-list", &typed.span, EMPTY, help);
         return None;
     }
     let mut patterns = Vec::new();

@@ -23,8 +23,6 @@ pub struct Directory {
 pub struct Listed {
     /// Its name.
     pub name: Arc<str>,
-    /// Whether its policy suspends it.
-    pub suspended: bool,
     /// The scopes that its rules ask for.
     pub asked: Arc<ScopeTable>,
 }

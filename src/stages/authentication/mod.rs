@@ -2,7 +2,7 @@
 //!
 //! Never says more to the client than the slug: the reason is for the audit log. Refuses with
 //! `credentials-missing`, `token-invalid`, `token-expired`, `credentials-ambiguous`,
-//! `client-unknown`, `client-suspended`, `tls-required`. Gives [`Client`].
+//! `client-unknown`, `tls-required`. Gives [`Client`].
 
 pub mod accept;
 pub mod api_key;
@@ -142,7 +142,7 @@ impl Client {
     /// not for requests.
     ///
     /// # Errors
-    /// `client-unknown`, `client-suspended`.
+    /// `client-unknown`.
     pub fn supposed(
         directory: &Directory,
         name: &str,
@@ -231,8 +231,5 @@ fn admit(
     proofs: Proofs,
 ) -> Result<Client, Denial> {
     let listed = directory.client(index).ok_or(UNKNOWN)?;
-    if listed.suspended {
-        return Err(Denial { refusal: Refusal::ClientSuspended, reason: "client-suspended" });
-    }
     Ok(Client { index, name: listed.name.clone(), scheme, scopes, proofs })
 }

@@ -1,7 +1,7 @@
 //! Decides whether a client may do what it asks for, by the rules that a person wrote.
 //!
 //! Deny is the default, and a deny wins over every allow. Never looks at a body. Refuses with
-//! `scope-missing`, `not-permitted`. Gives [`Grant`].
+//! `client-suspended`, `scope-missing`, `not-permitted`. Gives [`Grant`].
 
 pub mod coverage;
 pub mod matcher;
@@ -62,7 +62,7 @@ pub struct Forbidden {
     pub denial: Denial,
     /// The rule, where one says it: a deny, or the allow that lacks a scope.
     pub rule: Option<Place>,
-    /// What the author of a deny wrote beside it.
+    /// What the author of a deny or a suspension wrote beside it.
     pub words: Option<Arc<str>>,
 }
 
@@ -75,8 +75,8 @@ impl From<Denial> for Forbidden {
 /// Looks for the rule.
 ///
 /// # Errors
-/// `not-permitted` where a deny matches or no allow does; `scope-missing`, naming those of the
-/// first allow that would match with them.
+/// `client-suspended`; `not-permitted` where a deny matches or no allow does; `scope-missing`,
+/// naming those of the first allow that would match with them.
 pub fn authorize(
     policies: &Policies,
     client: &Client,
@@ -87,6 +87,11 @@ pub fn authorize(
     let path = if request.path.is_empty() { "/" } else { request.path };
     let request = Request { path, ..request };
     let own = policies.clients.get(client.index()).ok_or_else(nothing)?;
+    if let Some(why) = &own.suspended {
+        let refusal = Refusal::ClientSuspended;
+        let denial = Denial { refusal, reason: "client-suspended" };
+        return Err(Forbidden { denial, rule: None, words: Some(why.clone()) });
+    }
     check_denies(&policies.common, client, request)?;
     check_denies(&own.rules, client, request)?;
     let Some(matchers) = own.rules.on(request.route) else { return Err(nothing()) };

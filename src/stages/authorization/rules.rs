@@ -103,7 +103,7 @@ pub struct ClientPolicy {
     /// Who answers for it.
     pub owner: Option<String>,
     /// Why it is suspended.
-    pub suspended: Option<String>,
+    pub suspended: Option<Arc<str>>,
     /// Its place in vendors' queues.
     pub priority: Priority,
     /// Its weight among clients of the same priority.

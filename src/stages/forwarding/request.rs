@@ -140,8 +140,8 @@ pub fn edits(
     parent_id: u64,
 ) -> Edits {
     let mut edits = Edits::with_room();
-    edits.remove_where(headers, |name| ends_here(name, policy.passthrough));
-    edits.remove.extend(policy.key_fields.iter().filter(|n| headers.contains_key(*n)).cloned());
+    let is_key = |name: &str| policy.key_fields.iter().any(|key| is_spelling(name, key.as_str()));
+    edits.remove_where(headers, |name| ends_here(name, policy.passthrough) || is_key(name));
     edits.set.push((CORRELATION_ID, correlation.field().clone()));
     if let Some(parent) = correlation.trace().parent(parent_id) {
         edits.set.push((trace::TRACEPARENT, parent));
@@ -177,6 +177,12 @@ fn ends_here(name: &str, passthrough: bool) -> bool {
         "cookie" | "x-api-key" | "expect" | "tracestate" => true,
         _ => is_hop_by_hop(name) || could_pose(name),
     }
+}
+
+/// Whether something behind us could take `name` for `field`: many take `_` for `-`.
+fn is_spelling(name: &str, field: &str) -> bool {
+    let plain = |octet: u8| if octet == b'_' { b'-' } else { octet };
+    name.len() == field.len() && name.bytes().map(plain).eq(field.bytes().map(plain))
 }
 
 fn could_pose(name: &str) -> bool {

@@ -4,6 +4,8 @@
 
 mod certificates;
 mod findings;
+mod issuers;
+mod policies;
 mod robustness;
 mod secrets;
 mod values;
