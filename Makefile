@@ -48,7 +48,8 @@ clippy: tools
 unit: tools
 	$(CARGO) test --locked
 
-# The shipped configuration has no problems, with certificates made as `make run` makes them.
+# The shipped configuration has no problems, with certificates made as `make run` makes them, and the shipped
+# policies do what their cases say.
 shipped: tools
 	$(CARGO) build --locked --bin erpgate
 	./scripts/shipped.sh target/debug/erpgate

@@ -27,11 +27,14 @@ records=$url/netsuite/services/rest/record/v1/salesOrder
 query=$url/netsuite/services/rest/query/v1/suiteql
 json='Content-Type: application/json'
 
-call create --header "$json" --data '{"entity":{"id":"E7"},"memo":"from a client"}' "$records"
+own=(--header "$CREDENTIAL")
+call create "${own[@]}" --header "$json" --data '{"entity":{"id":"E7"},"memo":"from a client"}' "$records"
 location=$(sed -n 's/^[Ll]ocation: *//p' "$folder/create.head" | tr -d '\r')
 [[ -n $location ]] || { echo "create: no Location in the answer" >&2 && exit 1; }
-call read --header 'X-Correlation-ID: client-chosen-0001' "$location"
-call list "$records?limit=2"
-call query --header "$json" --header 'Prefer: transient' \
+call read "${own[@]}" --header 'X-Correlation-ID: client-chosen-0001' "$location"
+call list "${own[@]}" "$records?limit=2"
+call query "${own[@]}" --header "$json" --header 'Prefer: transient' \
     --data '{"q":"SELECT id FROM salesOrder"}' "$query?limit=2"
-call refusal "$url/nowhere"
+call refusal "${own[@]}" "$url/nowhere"
+call forbidden "${own[@]}" "${records%/*}/employee/7"
+call nobody "$records"

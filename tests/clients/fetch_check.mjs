@@ -3,6 +3,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 
 const [url, folder] = process.argv.slice(2);
+const [field, value] = process.env.CREDENTIAL.split(": ");
+const own = { [field]: value };
 
 async function call(name, target, options = {}) {
   const response = await fetch(target, { ...options, signal: AbortSignal.timeout(30_000) });
@@ -21,7 +23,7 @@ async function call(name, target, options = {}) {
 function post(body, headers = {}) {
   return {
     method: "POST",
-    headers: { "Content-Type": "application/json", ...headers },
+    headers: { "Content-Type": "application/json", ...own, ...headers },
     body: JSON.stringify(body),
   };
 }
@@ -35,8 +37,10 @@ const location = created.headers.get("location");
 if (location === null) {
   throw new Error(`create: no Location in the answer (${created.status})`);
 }
-await call("read", location, { headers: { "X-Correlation-ID": "client-chosen-0001" } });
-await call("list", `${records}?limit=2`);
+await call("read", location, { headers: { ...own, "X-Correlation-ID": "client-chosen-0001" } });
+await call("list", `${records}?limit=2`, { headers: own });
 const statement = post({ q: "SELECT id FROM salesOrder" }, { Prefer: "transient" });
 await call("query", `${query}?limit=2`, statement);
-await call("refusal", `${url}/nowhere`);
+await call("refusal", `${url}/nowhere`, { headers: own });
+await call("forbidden", `${url}/netsuite/services/rest/record/v1/employee/7`, { headers: own });
+await call("nobody", records);

@@ -35,18 +35,23 @@ def call(name, method, target, headers={}, body=None):
     return response
 
 
+field, value = os.environ["CREDENTIAL"].split(": ")
+own = {field: value}
+
 folder.mkdir(parents=True, exist_ok=True)
 records = "/netsuite/services/rest/record/v1/salesOrder"
 query = "/netsuite/services/rest/query/v1/suiteql"
 
 order = {"entity": {"id":"E7"}, "memo": "from a client"}
-location = call("create", "POST", records, body=order).getheader("Location")
+location = call("create", "POST", records, own, order).getheader("Location")
 if location is None or not location.startswith(url + "/"):
     sys.exit(f"create: Location {location!r} does not lead to {url}")
-chosen = {"X-Correlation-ID": "client-chosen-0001"}
+chosen = {**own, "X-Correlation-ID": "client-chosen-0001"}
 call("read", "GET", location.removeprefix(url), chosen)
-call("list", "GET", f"{records}?limit=2")
+call("list", "GET", f"{records}?limit=2", own)
 statement = {"q": "SELECT id FROM salesOrder"}
-call("query", "POST", f"{query}?limit=2", {"Prefer": "transient"}, statement)
-call("refusal", "GET", "/nowhere")
+call("query", "POST", f"{query}?limit=2", {**own, "Prefer": "transient"}, statement)
+call("refusal", "GET", "/nowhere", own)
+call("forbidden", "GET", "/netsuite/services/rest/record/v1/employee/7", own)
+call("nobody", "GET", records)
 connection.close()

@@ -32,19 +32,24 @@ def call(name, method, target, **options):
     return response
 
 
+field, value = os.environ["CREDENTIAL"].split(": ")
+own = {field: value}
+
 folder.mkdir(parents=True, exist_ok=True)
 records = f"{url}/netsuite/services/rest/record/v1/salesOrder"
 query = f"{url}/netsuite/services/rest/query/v1/suiteql"
 
 with client:
     order = {"entity": {"id":"E7"}, "memo": "from a client"}
-    created = call("create", "POST", records, json=order)
+    created = call("create", "POST", records, json=order, headers=own)
     if "location" not in created.headers:
         sys.exit(f"create: no Location in the answer ({created.status_code}: {created.text})")
-    chosen = {"X-Correlation-ID": "client-chosen-0001"}
+    chosen = {**own, "X-Correlation-ID": "client-chosen-0001"}
     call("read", "GET", created.headers["location"], headers=chosen)
-    call("list", "GET", records, params={"limit": 2})
+    call("list", "GET", records, params={"limit": 2}, headers=own)
     statement = {"q": "SELECT id FROM salesOrder"}
-    transient = {"Prefer": "transient"}
+    transient = {**own, "Prefer": "transient"}
     call("query", "POST", query, params={"limit": 2}, json=statement, headers=transient)
-    call("refusal", "GET", f"{url}/nowhere")
+    call("refusal", "GET", f"{url}/nowhere", headers=own)
+    call("forbidden", "GET", f"{url}/netsuite/services/rest/record/v1/employee/7", headers=own)
+    call("nobody", "GET", records)

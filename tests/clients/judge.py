@@ -17,6 +17,8 @@ EXPECTED = [
     ("list", 200, "json"),
     ("query", 200, "json"),
     ("refusal", 404, "application/problem+json"),
+    ("forbidden", 403, "application/problem+json"),
+    ("nobody", 401, "application/problem+json"),
 ]
 CHOSEN = "client-chosen-0001"
 problems = []
@@ -84,15 +86,25 @@ def check_script(answers):
             isinstance(items, list) and len(items) <= 2,
             f"{call}: not a page of at most two items: {items}",
         )
-    problem = answers["refusal"].json() or {}
+    check_problem(answers["refusal"], "refusal", "route-not-found", 404)
+    check_problem(answers["forbidden"], "forbidden", "not-permitted", 403)
+    check_problem(answers["nobody"], "nobody", "credentials-missing", 401)
+    challenge = answers["nobody"].header("www-authenticate")
+    demand(challenge == 'Bearer realm="erpgate"', f"nobody: WWW-Authenticate is {challenge!r}")
+
+
+def check_problem(answer, call, code, status):
+    """What a refusal says."""
+    problem = answer.json() or {}
+    name = answer.header("x-correlation-id")
     for member, value in {
-        "code": "route-not-found",
-        "status": 404,
-        "correlation_id": ids["refusal"],
-        "instance": f"urn:erpgate:request:{ids['refusal']}",
+        "code": code,
+        "status": status,
+        "correlation_id": name,
+        "instance": f"urn:erpgate:request:{name}",
     }.items():
         found = problem.get(member)
-        demand(found == value, f"refusal: member {member} is {found!r}, not {value!r}")
+        demand(found == value, f"{call}: member {member} is {found!r}, not {value!r}")
 
 
 def canonical(value, record_id):

@@ -2,7 +2,7 @@
 # Calls a running gateway with real clients, and fails unless each gets the same, right answers.
 #
 #   PLAIN_URL=http://127.0.0.1:8080 TLS_URL=https://localhost:8443 CA_FILE=certs/ca.pem VENV=.venv \
-#       tests/clients/run.sh
+#       TOKEN=eyJ… KEY=egk_… tests/clients/run.sh
 #
 # Every client makes the same calls and records each answer as $OUT/CLIENT/CALL.json and CALL.body;
 # judge.py checks the answers and writes $OUT/CLIENT.summary.json; the summaries must be equal.
@@ -12,6 +12,9 @@ set -euo pipefail
 : "${TLS_URL:?the TLS address of the gateway, as https://localhost:8443}"
 : "${CA_FILE:?the CA certificate behind TLS_URL}"
 : "${VENV:?a Python venv with tests/clients/requirements.txt installed}"
+
+: "${TOKEN:?an access token that is good for the calls}"
+: "${KEY:?an API key that is good for the calls}"
 
 here=$(cd "$(dirname "$0")" && pwd)
 python=$VENV/bin/python
@@ -35,6 +38,10 @@ done
 "$python" -c 'import h2, httpx' ||
     fail "no httpx: python3 -m venv $VENV && $VENV/bin/pip install -r $here/requirements.txt"
 
+# What a client shows, as NAME: VALUE; every client reads it from the environment.
+by_token="Authorization: Bearer $TOKEN" by_key="X-API-Key: $KEY"
+export CREDENTIAL=$by_key
+
 # More records than a page holds, so that the first client's list looks like the last one's.
 for _ in 1 2 3; do
     "$here/curl_check.sh" "$PLAIN_URL" "$OUT/warm-up" http1 ||
@@ -43,10 +50,12 @@ done
 
 names=()
 
-# check NAME URL VERSION PROGRAM..: the program gets the URL, its folder and the HTTP version.
+# check NAME URL VERSION PROGRAM..: the program gets the URL, its folder and the HTTP version. On plain connections it
+# shows the token, with TLS the key.
 check() {
     local name=$1 url=$2 version=$3
     shift 3
+    [[ $url == https:* ]] && CREDENTIAL=$by_key || CREDENTIAL=$by_token
     rm -rf "${OUT:?}/$name"
     "$@" "$url" "$OUT/$name" "$version" || fail "$name: can't make its calls to $url"
     "$python" "$here/judge.py" "$url" "$OUT/$name" "$version" >"$OUT/$name.summary.json" ||
