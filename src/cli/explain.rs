@@ -85,7 +85,7 @@ fn allowed(exchange: &Exchange, put: &mut impl FnMut(&str, Value)) {
     put("scopes_needed", rule.scopes.join(" ").into());
     put("reads", taken.reads.into());
     put("idempotency", rule.idempotency.map(|idempotency| idempotency.word()).into());
-    put("limits", limits(exchange, &rule.limits).into());
+    put("limits", limits(exchange, rule.limits.as_deref()).into());
 }
 
 /// Which credential the vendor is shown, never its value.
@@ -104,12 +104,11 @@ fn credential(route: &Route, of_rule: Option<&str>) -> String {
 }
 
 /// Everything that bounds the request.
-fn limits(exchange: &Exchange, of_rule: &Limits) -> Vec<Value> {
+fn limits(exchange: &Exchange, of_rule: Option<&Limits>) -> Vec<Value> {
     let rules = &exchange.snapshot.config.policies.rules;
     let of_client = exchange.client().and_then(|client| rules.clients.get(client.index()));
     let of_client = of_client.map(|client| &client.limits);
-    let each =
-        [("client", of_client), ("every client", Some(&rules.limits)), ("rule", Some(of_rule))];
+    let each = [("client", of_client), ("every client", Some(&rules.limits)), ("rule", of_rule)];
     let words = |(of, limits): (&str, Option<&Limits>)| {
         let words = limits.map(Limits::words).unwrap_or_default();
         words.into_iter().map(|limit| json!({ "of": of, "limit": limit })).collect::<Vec<_>>()

@@ -10,6 +10,7 @@ pub use render::{human, json, one};
 use serde::Serialize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Longest piece of a file that a message quotes, in characters.
 const QUOTE_MAX: usize = 80;
@@ -51,6 +52,8 @@ pub struct Problem {
 pub struct Text {
     /// The path, as messages name it.
     pub file: PathBuf,
+    /// Its last part.
+    pub name: Arc<str>,
     /// The whole content; empty when the file could not be read.
     pub content: String,
     hidden: Vec<Range<usize>>,
@@ -59,7 +62,8 @@ pub struct Text {
 impl Text {
     /// A text of which everything may be shown.
     pub fn new(file: &Path, content: String) -> Self {
-        Text { file: file.to_owned(), content, hidden: Vec::new() }
+        let name = Arc::from(&*file.file_name().unwrap_or_default().to_string_lossy());
+        Text { file: file.to_owned(), name, content, hidden: Vec::new() }
     }
 
     /// Never shows these bytes.

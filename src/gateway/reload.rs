@@ -75,7 +75,9 @@ impl Reloader {
         };
         let before = self.live.load().snapshot.clone();
         let issuers = Issuers::new(&config.issuers, Some(&before.issuers), &self.state.means);
-        match Snapshot::new(config, issuers, Some(&before)) {
+        let previous = before.clone();
+        let compile = move || Snapshot::new(config, issuers, Some(&previous));
+        match tokio::task::spawn_blocking(compile).await.ok().flatten() {
             Some(snapshot) => {
                 let generation = snapshot.generation;
                 let files = changed(&before.config.policies.files, &snapshot.config.policies.files);

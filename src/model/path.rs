@@ -4,7 +4,7 @@
 /// A compiled pattern over the segments of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
-    segments: Vec<Segment>,
+    segments: Box<[Segment]>,
 }
 
 impl std::fmt::Display for PathPattern {
@@ -21,9 +21,9 @@ impl std::fmt::Display for PathPattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
     /// To be this.
-    Literal(Vec<u8>),
+    Literal(Box<[u8]>),
     /// To begin with this, and to be longer.
-    Prefix(Vec<u8>),
+    Prefix(Box<[u8]>),
     /// Nothing: zero or more segments.
     Rest,
 }
@@ -44,7 +44,7 @@ impl PathPattern {
 
     /// `/**`.
     pub fn everything() -> PathPattern {
-        PathPattern { segments: vec![Segment::Rest] }
+        PathPattern { segments: Box::new([Segment::Rest]) }
     }
 
     /// The pattern, segment by segment.
@@ -63,10 +63,10 @@ impl PathPattern {
 impl Segment {
     fn parse(pattern: &str, segment: &str) -> Result<Segment, String> {
         match segment.find('*') {
-            None => Ok(Segment::Literal(segment.into())),
+            None => Ok(Segment::Literal(segment.as_bytes().into())),
             _ if segment == "**" => Ok(Segment::Rest),
             Some(star) if star + 1 == segment.len() => {
-                Ok(Segment::Prefix(segment.trim_end_matches('*').into()))
+                Ok(Segment::Prefix(segment.trim_end_matches('*').as_bytes().into()))
             }
             Some(_) => Err(format!(
                 "`{pattern}` is not a path pattern: `*` can only end a segment, as in `eid:*`"
@@ -77,7 +77,7 @@ impl Segment {
     /// Whether one segment matches.
     pub fn matches(&self, segment: &[u8]) -> bool {
         match self {
-            Segment::Literal(literal) => literal == segment,
+            Segment::Literal(literal) => **literal == *segment,
             Segment::Prefix(prefix) => segment.len() > prefix.len() && segment.starts_with(prefix),
             Segment::Rest => true,
         }

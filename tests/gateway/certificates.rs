@@ -2,8 +2,8 @@
 
 use crate::support::issuer::{Issuer, ORDERS, TENANT};
 use crate::support::under_test::to_vendor;
-use crate::support::{Answer, Folder, Raw, UnderTest, Vendor};
-use crate::tls::{Authority, OPTIONAL, client, config, connect};
+use crate::support::{Answer, Authority, Folder, Raw, UnderTest, Vendor};
+use crate::tls::{OPTIONAL, client, config, connect};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use erpgate::model::digest::Sha256;

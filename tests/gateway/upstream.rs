@@ -2,8 +2,7 @@
 
 use crate::support::tls_vendor::TlsVendor;
 use crate::support::under_test::{HEAD, to_vendor};
-use crate::support::{Folder, Reply, UnderTest, Vendor};
-use crate::tls::Authority;
+use crate::support::{Authority, Folder, Reply, UnderTest, Vendor};
 use erpgate::state::ReloadOutcome;
 use rcgen::ExtendedKeyUsagePurpose;
 

@@ -88,10 +88,13 @@ fn identity(identity: &Identity) -> (String, String) {
         Identity::Key { digest, scopes: of_key, expires } => {
             let day = expires.and_then(|end| jiff::Timestamp::from_second(end - 1).ok());
             let until = day.map(|day| format!(", until {}", day.strftime("%Y-%m-%d")));
-            (format!("API key {}…", digest.short()), scopes(of_key) + &until.unwrap_or_default())
+            (
+                format!("API key {}…", digest.short()),
+                scopes(&of_key.names) + &until.unwrap_or_default(),
+            )
         }
         Identity::Certificate { certificate, scopes: of_certificate } => {
-            (format!("certificate {certificate}"), scopes(of_certificate))
+            (format!("certificate {certificate}"), scopes(&of_certificate.names))
         }
     }
 }
@@ -131,8 +134,7 @@ fn rules(policy: &ClientPolicy) -> Vec<Rule> {
 fn terms(allow: &Allow) -> String {
     let idempotency = allow.idempotency.map(|it| format!("idempotency {}", it.word()));
     let credential = allow.credential.as_deref().map(|name| format!("credential {name}"));
-    let limits = Some(&allow.limits).filter(|limits| !limits.is_empty());
-    let limits = limits.map(|it| format!("limits {}", self::limits(it)));
+    let limits = allow.limits.as_ref().map(|it| format!("limits {}", self::limits(it)));
     let terms: Vec<String> = idempotency.into_iter().chain(credential).chain(limits).collect();
     if terms.is_empty() { PLAIN.to_owned() } else { terms.join(", ") }
 }

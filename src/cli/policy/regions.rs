@@ -205,7 +205,7 @@ impl<'a> Comparison<'a> {
             both.into_iter().collect::<Vec<_>>()
         });
         let more: BTreeSet<Vec<Box<str>>> = more.collect();
-        std::iter::once(own.clone()).chain(more).collect()
+        std::iter::once(own.to_vec()).chain(more).collect()
     }
 
     /// The queries that rules can tell apart: each parameter absent or of a value that nobody asks

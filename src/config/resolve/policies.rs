@@ -177,7 +177,8 @@ impl Context<'_> {
     ) -> Policies {
         let (common, digest) = common.unzip();
         let common = common.unwrap_or_default();
-        let mut directory = Directory::default();
+        let files = read.iter().filter_map(|(_, read)| read.client.as_ref());
+        let mut directory = Directory::with_room(files.map(|file| file.identities.len()).sum());
         let (mut clients, mut identities) = (Vec::new(), Vec::new());
         let mut files: BTreeMap<String, Sha256> = BTreeMap::new();
         files.extend(digest.map(|digest| (COMMON.to_owned(), digest)));

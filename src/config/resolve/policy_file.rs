@@ -12,7 +12,7 @@ use crate::config::{Issuer, Route};
 use crate::model::digest::Sha256;
 use crate::model::limits::{Limits, Priority};
 use crate::model::scopes::ScopeTable;
-use crate::stages::authentication::directory::{CertificateKey, Identity, Listed};
+use crate::stages::authentication::directory::{CertificateKey, Identity, Listed, Scopes};
 use crate::stages::authorization::rules::{ClientPolicy, Place, Rules};
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -74,7 +74,6 @@ pub fn client(notes: &mut Notes, around: &Surroundings) -> Option<ClientFile> {
         let message = "`unknown` stands for callers that nobody knows, in logs and metrics";
         notes.problem("bad-name", &name?.span, message, "choose another name");
     }
-    let (identities, places) = identities(notes, &raw, around);
     let typed = raw.allow.as_ref().map_or(&[][..], |allows| &allows.value);
     let mut allows: Vec<_> =
         typed.iter().filter_map(|at| rules::allow(notes, at, around)).collect();
@@ -83,6 +82,7 @@ pub fn client(notes: &mut Notes, around: &Surroundings) -> Option<ClientFile> {
     for allow in &mut allows {
         allow.needs = asked.set(&allow.scopes);
     }
+    let (identities, places) = identities(notes, &raw, around, &asked);
     if typed.is_empty() && !notes.has_lost(0, "allow") {
         let message = "this client may do nothing: there is no `[[allow]]`";
         let help = "write `[[allow]]` with `route`, `methods` and `paths`";
@@ -145,8 +145,7 @@ pub fn common(notes: &mut Notes, around: &Surroundings) -> Option<CommonFile> {
 /// Where a rule stands.
 pub fn place<T>(notes: &Notes, at: &At<T>) -> Place {
     let (line, _) = notes.text.place(at.span.start);
-    let file = notes.text.file.file_name().unwrap_or_default().to_string_lossy();
-    Place { file: Arc::from(&*file), line: u32::try_from(line).unwrap_or(u32::MAX) }
+    Place { file: notes.text.name.clone(), line: u32::try_from(line).unwrap_or(u32::MAX) }
 }
 
 fn share(notes: &mut Notes, typed: Option<&At<i64>>) -> NonZeroU32 {
@@ -163,6 +162,7 @@ fn identities(
     notes: &mut Notes,
     raw: &RawPolicy,
     around: &Surroundings,
+    asked: &ScopeTable,
 ) -> (Vec<Identity>, Vec<(usize, usize)>) {
     let typed = raw.identity.as_ref().map_or(&[][..], |identities| &identities.value);
     if typed.is_empty() && !notes.has_lost(0, "identity") {
@@ -170,9 +170,19 @@ fn identities(
         let help = "`erpgate key new --client NAME` makes a key and the lines to paste";
         notes.warning("no-identity", &(0..0), message, help);
     }
+    // Keys are exchanged: those of a client are nearly always good for the same.
+    let mut known: Vec<Arc<Scopes>> = Vec::new();
+    let mut scopes = |names: Vec<Box<str>>| {
+        let same = known.iter().find(|scopes| scopes.names == names);
+        same.cloned().unwrap_or_else(|| {
+            let scopes = Arc::new(Scopes::new(names, asked));
+            known.push(scopes.clone());
+            scopes
+        })
+    };
     let found = typed.iter().filter_map(|at| {
         let place = notes.text.place(at.span.start);
-        identity(notes, at, around).map(|identity| (identity, place))
+        identity(notes, at, around, &mut scopes).map(|identity| (identity, place))
     });
     found.unzip()
 }
@@ -181,10 +191,12 @@ fn identity(
     notes: &mut Notes,
     at: &Section<RawIdentity>,
     around: &Surroundings,
+    granted: &mut impl FnMut(Vec<Box<str>>) -> Arc<Scopes>,
 ) -> Option<Identity> {
     let raw = &at.value;
-    let mut scopes: Vec<Box<str>> = Vec::new();
-    for scope in raw.scopes.iter().flatten() {
+    let typed = raw.scopes.as_deref().unwrap_or_default();
+    let mut scopes: Vec<Box<str>> = Vec::with_capacity(typed.len());
+    for scope in typed {
         if rules::check_scope(notes, scope) {
             scopes.push(scope.value.as_str().into());
         }
@@ -210,11 +222,11 @@ fn identity(
     if let Some(typed) = &raw.api_key_sha256 {
         let expires = raw.expires.as_ref().and_then(|typed| expires(notes, typed, around.now));
         let digest = digest(notes, "api_key_sha256", typed)?;
-        return Some(Identity::Key { digest, scopes, expires });
+        return Some(Identity::Key { digest, scopes: granted(scopes), expires });
     }
     if let Some(typed) = &raw.certificate_sha256 {
         let certificate = CertificateKey::Digest(digest(notes, "certificate_sha256", typed)?);
-        return Some(Identity::Certificate { certificate, scopes });
+        return Some(Identity::Certificate { certificate, scopes: granted(scopes) });
     }
     if let Some(typed) = &raw.certificate_san {
         if typed.value.is_empty() || typed.value.contains('*') {
@@ -223,7 +235,7 @@ fn identity(
             notes.problem("bad-name", &typed.span, message, help);
         }
         let certificate = CertificateKey::Name(typed.value.to_ascii_lowercase().into());
-        return Some(Identity::Certificate { certificate, scopes });
+        return Some(Identity::Certificate { certificate, scopes: granted(scopes) });
     }
     token(notes, at, raw.scopes.is_some().then_some(scopes), around)
 }

@@ -70,7 +70,9 @@ fn missing_scopes<'a>(
     let can_have = |scope: &str| {
         let lists = |scopes: &[Box<str>]| scopes.iter().any(|listed| **listed == *scope);
         identities.iter().any(|identity| match identity {
-            Identity::Key { scopes, .. } | Identity::Certificate { scopes, .. } => lists(scopes),
+            Identity::Key { scopes, .. } | Identity::Certificate { scopes, .. } => {
+                lists(&scopes.names)
+            }
             Identity::Token { issuer, cap, .. } => {
                 let granted = around.issuers.iter().find(|of| of.policy.name == *issuer);
                 cap.as_ref().is_none_or(|cap| lists(cap))

@@ -40,8 +40,8 @@ pub fn allow(notes: &mut Notes, at: &Section<RawAllow>, around: &Surroundings) -
     let credential = credential.and_then(|(typed, route)| credential_of(notes, typed, route));
     Some(Allow {
         place: place(notes, at),
-        limits: limits::of_rule(notes, raw),
-        query: parameters(raw.query.as_ref()),
+        limits: Some(limits::of_rule(notes, raw)).filter(|it| !it.is_empty()).map(Box::new),
+        query: parameters(raw.query.as_ref()).into(),
         needs: Default::default(),
         idempotency: raw.idempotency.map(|typed| match typed {
             RawIdempotency::Required => Idempotency::Required,
@@ -49,10 +49,10 @@ pub fn allow(notes: &mut Notes, at: &Section<RawAllow>, around: &Surroundings) -
             RawIdempotency::Off => Idempotency::Off,
         }),
         credential,
-        scopes,
+        scopes: scopes.into(),
         route: route?.name.clone(),
         methods: methods?,
-        paths: paths?,
+        paths: paths?.into(),
     })
 }
 
@@ -161,7 +161,7 @@ fn patterns(
         notes.problem("empty-list", &typed.span, EMPTY, help);
         return None;
     }
-    let mut patterns = Vec::new();
+    let mut patterns = Vec::with_capacity(typed.value.len());
     for text in &typed.value {
         match PathPattern::parse(&text.value) {
             Ok(pattern) => {
@@ -199,8 +199,9 @@ fn fault(pattern: &str, admitted: AllowInPath) -> Option<String> {
 }
 
 fn scopes(notes: &mut Notes, typed: Option<&At<Vec<At<String>>>>) -> Vec<Box<str>> {
-    let mut scopes: Vec<Box<str>> = Vec::new();
-    for scope in typed.into_iter().flat_map(|typed| &typed.value) {
+    let typed = typed.map_or(&[][..], |typed| &typed.value);
+    let mut scopes: Vec<Box<str>> = Vec::with_capacity(typed.len());
+    for scope in typed {
         if check_scope(notes, scope) {
             scopes.push(scope.value.as_str().into());
         }

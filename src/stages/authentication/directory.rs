@@ -46,7 +46,7 @@ pub enum Identity {
         /// Its digest.
         digest: Sha256,
         /// What it is good for.
-        scopes: Vec<Box<str>>,
+        scopes: Arc<Scopes>,
         /// When it ends, in seconds since 1970.
         expires: Option<i64>,
     },
@@ -55,7 +55,7 @@ pub enum Identity {
         /// Its digest, or one of its names.
         certificate: CertificateKey,
         /// What it is good for.
-        scopes: Vec<Box<str>>,
+        scopes: Arc<Scopes>,
     },
 }
 
@@ -126,6 +126,11 @@ pub struct Owner {
 }
 
 impl Directory {
+    /// With room for so many API keys.
+    pub fn with_room(keys: usize) -> Directory {
+        Directory { keys: HashMap::with_capacity(keys), ..Directory::default() }
+    }
+
     /// Adds a client. An identity that leads to another one already is given back: it counts for
     /// the first.
     pub fn add<'i>(
@@ -135,11 +140,10 @@ impl Directory {
     ) -> Vec<(&'i Identity, usize)> {
         let index = self.clients.len();
         self.names.entry(client.name.clone()).or_insert(index);
-        let asked = client.asked.clone();
         self.clients.push(client);
         let mut taken = Vec::new();
         for identity in identities {
-            if let Some(other) = self.enter(index, &asked, identity) {
+            if let Some(other) = self.enter(index, identity) {
                 taken.push((identity, other));
             }
         }
@@ -147,8 +151,7 @@ impl Directory {
     }
 
     /// The client that has the identity already, if there is one.
-    fn enter(&mut self, client: usize, asked: &ScopeTable, identity: &Identity) -> Option<usize> {
-        let granted = |names: &[Box<str>]| Arc::new(Scopes::new(names.to_vec(), asked));
+    fn enter(&mut self, client: usize, identity: &Identity) -> Option<usize> {
         match identity {
             Identity::Token { issuer, client_id, bound_only, cap } => {
                 let of_issuer = self.tokens.entry(issuer.clone()).or_default();
@@ -162,12 +165,11 @@ impl Directory {
                 if let Some(other) = self.keys.get(digest) {
                     return Some(other.client);
                 }
-                let (number, expires) = (self.keys.len(), *expires);
-                let scopes = granted(scopes);
+                let (number, expires, scopes) = (self.keys.len(), *expires, scopes.clone());
                 self.keys.insert(*digest, KeyIdentity { client, number, scopes, expires });
             }
             Identity::Certificate { certificate, scopes } => {
-                let entry = CertificateIdentity { client, scopes: granted(scopes) };
+                let entry = CertificateIdentity { client, scopes: scopes.clone() };
                 let other = match certificate {
                     CertificateKey::Digest(digest) => {
                         let other = self.certificates.get(digest).map(|other| other.client);

@@ -51,8 +51,8 @@ impl Paths {
         for pattern in patterns {
             for segment in &pattern {
                 match segment {
-                    Segment::Literal(text) => drop(paths.words.insert((text.clone(), false))),
-                    Segment::Prefix(text) => drop(paths.words.insert((text.clone(), true))),
+                    Segment::Literal(text) => drop(paths.words.insert((text.to_vec(), false))),
+                    Segment::Prefix(text) => drop(paths.words.insert((text.to_vec(), true))),
                     Segment::Rest => {}
                 }
             }

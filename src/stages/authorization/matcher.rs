@@ -23,7 +23,7 @@ struct Node {
     /// Whether this node is a `**`: it takes any segment and stays.
     is_rest: bool,
     /// The patterns that end here.
-    ends: Vec<u32>,
+    ends: SmallVec<[u32; 2]>,
 }
 
 /// Branches that are followed at once, without a heap.
@@ -47,6 +47,15 @@ impl Matcher {
         }
     }
 
+    /// Gives back the room for more: there may be thousands of sets.
+    pub fn compact(&mut self) {
+        self.nodes.shrink_to_fit();
+        for node in &mut self.nodes {
+            node.literals.shrink_to_fit();
+            node.prefixes.shrink_to_fit();
+        }
+    }
+
     fn child(&mut self, at: u32, segment: &Segment) -> u32 {
         let next = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let Some(node) = self.node_mut(at) else { return at };
@@ -56,7 +65,7 @@ impl Matcher {
                 match place {
                     Ok(place) => (node.literals.get(place).map(|(_, child)| *child), false),
                     Err(place) => {
-                        node.literals.insert(place, (text.as_slice().into(), next));
+                        node.literals.insert(place, (text.clone(), next));
                         (None, false)
                     }
                 }
@@ -65,7 +74,7 @@ impl Matcher {
                 let known = node.prefixes.iter().find(|(known, _)| **known == **text);
                 let known = known.map(|(_, child)| *child);
                 if known.is_none() {
-                    node.prefixes.push((text.as_slice().into(), next));
+                    node.prefixes.push((text.clone(), next));
                 }
                 (known, false)
             }

@@ -59,11 +59,11 @@ pub struct Allow {
     /// Which methods.
     pub methods: MethodSet,
     /// Which paths, as typed.
-    pub paths: Vec<PathPattern>,
+    pub paths: Box<[PathPattern]>,
     /// What the query has to hold.
-    pub query: Vec<Parameter>,
+    pub query: Box<[Parameter]>,
     /// Every scope that is needed, sorted.
-    pub scopes: Vec<Box<str>>,
+    pub scopes: Box<[Box<str>]>,
     /// The same, as places in the client's table.
     pub needs: ScopeSet,
     /// Of writes under this rule; `None`: the route says it.
@@ -71,7 +71,7 @@ pub struct Allow {
     /// Name of the vendor's credential; `None`: the route's, or the vendor's own.
     pub credential: Option<Arc<str>>,
     /// Bounds of this client under this rule.
-    pub limits: Limits,
+    pub limits: Option<Box<Limits>>,
 }
 
 /// One `[[deny]]`. What it leaves out means any.
@@ -118,10 +118,11 @@ pub struct ClientPolicy {
 #[derive(Debug, Default)]
 pub struct Rules {
     /// In file order.
-    pub allows: Vec<Arc<Allow>>,
+    pub allows: Box<[Arc<Allow>]>,
     /// In file order.
-    pub denies: Vec<Deny>,
-    by_route: BTreeMap<usize, Matchers>,
+    pub denies: Box<[Deny]>,
+    /// Sorted by the number of the route.
+    by_route: Box<[(usize, Matchers)]>,
 }
 
 /// The paths of the rules on one route; a path leads to numbers of rules.
@@ -158,13 +159,18 @@ impl Rules {
                 }
             }
         }
+        // There may be thousands of clients: none of them keeps room for more.
+        for matchers in by_route.values_mut() {
+            matchers.allow.compact();
+            matchers.deny.compact();
+        }
         let allows = allows.into_iter().map(Arc::new).collect();
-        Rules { allows, denies, by_route }
+        Rules { allows, denies: denies.into(), by_route: by_route.into_iter().collect() }
     }
 
     /// The matchers of a route, by its number.
     pub fn on(&self, route: usize) -> Option<&Matchers> {
-        self.by_route.get(&route)
+        self.by_route.iter().find(|(number, _)| *number == route).map(|(_, matchers)| matchers)
     }
 }
 
@@ -177,7 +183,7 @@ pub fn exact(pattern: &PathPattern) -> Vec<Segment> {
 pub fn folded(pattern: &PathPattern) -> Vec<Segment> {
     let mut segments: Vec<Segment> =
         pattern.segments().iter().map(|segment| mapped(segment, target::folded)).collect();
-    if segments.len() > 1 && segments.last() == Some(&Segment::Literal(Vec::new())) {
+    if segments.len() > 1 && segments.last() == Some(&Segment::Literal(Box::new([]))) {
         segments.pop();
     }
     segments
@@ -185,8 +191,8 @@ pub fn folded(pattern: &PathPattern) -> Vec<Segment> {
 
 fn mapped(segment: &Segment, form: impl Fn(&[u8]) -> Vec<u8>) -> Segment {
     match segment {
-        Segment::Literal(text) => Segment::Literal(form(text)),
-        Segment::Prefix(text) => Segment::Prefix(form(text)),
+        Segment::Literal(text) => Segment::Literal(form(text).into()),
+        Segment::Prefix(text) => Segment::Prefix(form(text).into()),
         Segment::Rest => Segment::Rest,
     }
 }

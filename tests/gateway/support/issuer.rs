@@ -22,12 +22,17 @@ impl Issuer {
 
     /// Whose tokens have this shape.
     pub async fn shaped(shape: &str) -> Issuer {
+        Issuer::signing(shape, &["ES256", "EdDSA"]).await
+    }
+
+    /// With these algorithms.
+    pub async fn signing(shape: &str, algorithms: &[&str]) -> Issuer {
         let tenant = Tenant {
             name: TENANT.to_owned(),
             issuer: None,
             audiences: vec!["erp-gateway".to_owned()],
             shape: shape.to_owned(),
-            algorithms: vec!["ES256".to_owned(), "EdDSA".to_owned()],
+            algorithms: algorithms.iter().map(|name| (*name).to_owned()).collect(),
         };
         let listen = "127.0.0.1:0".parse().expect("an address");
         let options = IdentityOptions { listen, tenants: vec![tenant] };

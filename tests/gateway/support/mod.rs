@@ -1,5 +1,6 @@
 //! What the tests stand on: a gateway in this process, a vendor that records octets, raw clients.
 
+pub mod authority;
 pub mod client;
 pub mod folder;
 pub mod issuer;
@@ -10,6 +11,7 @@ pub mod vendor;
 
 use std::time::Duration;
 
+pub use authority::Authority;
 pub use client::{Answer, Raw};
 pub use folder::Folder;
 pub use under_test::UnderTest;

@@ -45,6 +45,11 @@ impl Process {
         Process { child, lines }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for a log line with these members.
     pub async fn line(&self, members: &[(&str, Value)]) -> Value {
         wait_for(&format!("a log line with {members:?}"), async || {
@@ -65,7 +70,7 @@ impl Process {
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .arg(format!("-{name}"))
-            .arg(self.child.id().to_string())
+            .arg(self.id().to_string())
             .status()
             .expect("kill runs");
         assert!(sent.success());

@@ -1,6 +1,6 @@
 //! A vendor behind TLS that answers with the name it was asked for and the version spoken.
 
-use crate::tls::Authority;
+use super::Authority;
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
