@@ -4,7 +4,8 @@
 //! Every decision leaves an [`Access`] in the exchange, which the shell writes into the audit log.
 
 use crate::exchange::{Access, Exchange};
-use crate::identity::{self, Showing};
+use crate::identity::Showing;
+use crate::model::rates::retry_after_seconds;
 use crate::refusal::{Refusal, Shown};
 use crate::stages::authentication::denial::Denial;
 use crate::stages::authentication::presented::{self, Credential, Places};
@@ -12,6 +13,7 @@ use crate::stages::authentication::{Client, Proof, Proofs, Scheme, api_key, iden
 use crate::stages::authorization::{self, Forbidden, Grant, Request};
 use crate::state::{Snapshot, State};
 use http::HeaderMap;
+use std::sync::atomic::Ordering;
 
 /// Decides which client a request belongs to.
 ///
@@ -37,10 +39,7 @@ pub async fn authenticate(
     };
     state.metrics.authentications.with_label_values(&[label, result]).inc();
     match decided {
-        Ok(client) => {
-            remember(&exchange.snapshot, &client);
-            Ok(client)
-        }
+        Ok(client) => Ok(client),
         Err(denial) => {
             if matches!(denial.refusal, Refusal::TokenInvalid(_)) {
                 let failed = &state.tokens.failed;
@@ -146,21 +145,24 @@ async fn prove(
     {
         return Err(Denial { refusal: Refusal::TlsRequired, reason: "plain-connection" });
     }
-    let showing = || Showing {
+    let showing = Showing {
         issuers: &snapshot.issuers,
         directory: &snapshot.config.policies.directory,
         generation: snapshot.generation,
         introspection: taken.route.introspection.as_deref(),
-        address: arrival.address,
-        gcra: snapshot.failed_auth,
         now: state.clock.unix_seconds(),
-        now_ns: state.clock.exact_ns(),
     };
     for credential in &shown {
         proofs.push(match credential {
             Credential::Token(token) => {
                 *scheme = Scheme::of_token(token);
-                state.tokens.verify(token, showing()).await?
+                match state.tokens.known(token, showing) {
+                    Some(proof) => proof,
+                    None => {
+                        hold_off(state, exchange)?;
+                        state.tokens.verify(token, showing).await?
+                    }
+                }
             }
             Credential::Key(key, shown) => {
                 *scheme = Scheme::Key;
@@ -174,26 +176,28 @@ async fn prove(
 /// A key is looked up; from an address that was wrong too often, only one that was right before.
 fn prove_key(state: &State, exchange: &Exchange, key: &str, shown: Shown) -> Result<Proof, Denial> {
     let snapshot = &exchange.snapshot;
+    let directory = &snapshot.config.policies.directory;
     let digest = api_key::digest(key);
-    let number = digest.ok().and_then(|d| snapshot.config.policies.directory.number(&d));
-    if !number.is_some_and(|number| snapshot.has_seen_key(number)) {
-        let (address, gcra) = (exchange.arrival.address, snapshot.failed_auth);
-        if let Some(wait) = state.tokens.failed.wait(address, gcra, state.clock.exact_ns()) {
-            return Err(identity::limited(wait));
+    let listed = digest.ok().and_then(|d| directory.key(&d, state.clock.unix_seconds()).ok());
+    if !listed.is_some_and(|key| key.seen.load(Ordering::Relaxed)) {
+        hold_off(state, exchange)?;
+        if let Some(key) = listed {
+            key.seen.store(true, Ordering::Relaxed);
         }
     }
     let digest = digest.map_err(|why| presented::invalid(why, shown))?;
     Ok(Proof::Key { digest, shown })
 }
 
-fn remember(snapshot: &Snapshot, client: &Client) {
-    let directory = &snapshot.config.policies.directory;
-    for proof in client.proofs() {
-        if let Proof::Key { digest, .. } = proof
-            && let Some(number) = directory.number(digest)
-        {
-            snapshot.sees_key(number);
+/// What would have to be looked at is not, where an address was wrong too often.
+fn hold_off(state: &State, exchange: &Exchange) -> Result<(), Denial> {
+    let (address, gcra) = (exchange.arrival.address, exchange.snapshot.failed_auth);
+    match state.tokens.failed.wait(address, gcra, state.clock.exact_ns()) {
+        Some(wait) => {
+            let refusal = Refusal::RateLimited(retry_after_seconds(wait));
+            Err(Denial { refusal, reason: "failed-auth-rate" })
         }
+        None => Ok(()),
     }
 }
 

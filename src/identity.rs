@@ -6,11 +6,11 @@
 
 use crate::adapters::failed_auth::FailedAuth;
 use crate::adapters::introspection::Introspector;
-use crate::adapters::key_source::{COOL_DOWN, Held, KeySource, Location, Unrenewed, Wanted};
+use crate::adapters::key_source::{Held, KeySource, Location, Unrenewed, Wanted};
 use crate::adapters::log::Log;
 use crate::adapters::web::Web;
-use crate::config::{self, TokenSource};
-use crate::model::rates::{Gcra, retry_after_seconds};
+use crate::config::{self, Introspection, TokenSource};
+use crate::model::rates::retry_after_seconds;
 use crate::refusal::{Refusal, Shown};
 use crate::stages::authentication::denial::{Denial, Why};
 use crate::stages::authentication::directory::{Directory, Owner};
@@ -19,7 +19,6 @@ use crate::stages::authentication::presented::invalid;
 use crate::stages::authentication::{Proof, Scheme, jwt, opaque};
 use moka::sync::Cache;
 use prometheus::IntCounterVec;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,7 +38,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// Tokens that were verified or refused, compared whole, and addresses that were wrong.
 pub struct Tokens {
     verified: Cache<Arc<str>, Arc<Verified>>,
-    refused: Cache<Arc<str>, Why>,
+    /// With the number of the issuer that refused it.
+    refused: Cache<Arc<str>, (u64, Why)>,
     /// Failed authentications.
     pub failed: FailedAuth,
 }
@@ -88,8 +88,6 @@ enum Source {
     Fetched(Arc<KeySource>),
     Fixed(Arc<Held>),
     Asked(Arc<Introspector>),
-    /// Its secret can't be sent: nobody is asked.
-    Nobody,
 }
 
 /// What issuers are asked with.
@@ -157,9 +155,9 @@ impl Source {
                 return Source::Fixed(Arc::new(Held::new(keys.clone(), *digest)));
             }
             TokenSource::Introspection(asked) => {
-                let (id, secret) = (&asked.client_id, asked.client_secret.expose());
-                let introspector = Introspector::new(&asked.url, id, secret, means.web.clone());
-                return introspector.map_or(Source::Nobody, Source::Asked);
+                let Introspection { url, client_id, client_secret } = asked.clone();
+                let web = means.web.clone();
+                return Source::Asked(Introspector::new(url, client_id, client_secret, web));
             }
         };
         let algorithms = policy.algorithms.clone();
@@ -173,7 +171,7 @@ impl Source {
         match self {
             Source::Fetched(source) => source.held().map(|held| held.version),
             Source::Fixed(held) => Some(held.version),
-            Source::Asked(_) | Source::Nobody => Some(0),
+            Source::Asked(_) => Some(0),
         }
     }
 }
@@ -189,29 +187,16 @@ pub struct Showing<'a> {
     pub generation: u64,
     /// The issuer that sees the route's opaque tokens.
     pub introspection: Option<&'a str>,
-    /// The client's address, and how often it may be wrong.
-    pub address: IpAddr,
-    /// How often an address may be wrong.
-    pub gcra: Gcra,
     /// Seconds since 1970.
     pub now: i64,
-    /// Nanoseconds of this process.
-    pub now_ns: u64,
 }
 
 impl Tokens {
-    /// Whether a token is genuine, and what it says.
+    /// Whether a token that is not known is genuine, and what it says.
     ///
     /// # Errors
-    /// `token-invalid`, `issuer-unavailable`, and `rate-limited` where it would have to be looked
-    /// at and its address was wrong too often.
+    /// `token-invalid`, `issuer-unavailable`.
     pub async fn verify(&self, token: &str, showing: Showing<'_>) -> Result<Proof, Denial> {
-        if let Some(proof) = self.known(token, showing) {
-            return Ok(proof);
-        }
-        if let Some(wait) = self.failed.wait(showing.address, showing.gcra, showing.now_ns) {
-            return Err(limited(wait));
-        }
         let verified = match jwt::is_jwt(token) {
             true => self.verify_jwt(token, showing).await?,
             false => self.ask(token, showing, None).await?,
@@ -222,7 +207,7 @@ impl Tokens {
     }
 
     /// A token that was verified before, by keys and rules that are still in force.
-    fn known(&self, token: &str, showing: Showing<'_>) -> Option<Proof> {
+    pub fn known(&self, token: &str, showing: Showing<'_>) -> Option<Proof> {
         let known = self.verified.get(token)?;
         let issuer = showing.issuers.numbered(known.issuer)?;
         if issuer.source.version() != Some(known.keys) {
@@ -255,15 +240,15 @@ impl Tokens {
         let issuer = showing.issuers.0.iter().find(of_name);
         let issuer = issuer.ok_or_else(|| refused(Why::IssuerUnknown))?;
         let policy = &issuer.config.policy;
-        if matches!(issuer.source, Source::Asked(_) | Source::Nobody) {
+        if matches!(issuer.source, Source::Asked(_)) {
             return self.ask(token, showing, Some(issuer)).await;
         }
         // Before any key is looked for: what can't be true must not make anybody fetch keys.
         unverified.check_header(policy).map_err(refused)?;
-        let mut held = issuer.keys().await?;
+        let mut held = issuer.keys(None).await?;
         let facts = match unverified.verify(policy, &held.keys, showing.now) {
             Err(Why::KeyUnknown) => {
-                held = issuer.other_keys(&held).await?;
+                held = issuer.keys(Some(&held)).await?;
                 unverified.verify(policy, &held.keys, showing.now)
             }
             verified => verified,
@@ -293,7 +278,9 @@ impl Tokens {
         // A token that says whose it is is shown to nobody else.
         let issuer = issuer.filter(|issuer| named.is_none_or(|n| n.number == issuer.number));
         let issuer = issuer.ok_or_else(|| refused(Why::NobodyToAsk))?;
-        if let Some(why) = self.refused.get(token) {
+        if let Some((by, why)) = self.refused.get(token)
+            && by == issuer.number
+        {
             return Err(refused(why));
         }
         let Source::Asked(introspector) = &issuer.source else {
@@ -303,7 +290,7 @@ impl Tokens {
         let facts = opaque::judge(&answer, &issuer.config.policy, showing.now);
         let facts = Arc::new(facts.map_err(|why| match why {
             Some(why) => {
-                self.refused.insert(token.into(), why);
+                self.refused.insert(token.into(), (issuer.number, why));
                 refused(why)
             }
             None => unavailable(ASK_AGAIN),
@@ -331,43 +318,26 @@ impl Issuer {
         name == Some(&*self.config.policy.name)
     }
 
-    /// The keys held, or the first ones.
-    async fn keys(&self) -> Result<Arc<Held>, Denial> {
-        match &self.source {
-            Source::Fixed(held) => Ok(held.clone()),
-            Source::Fetched(source) => match source.held() {
-                Some(held) => Ok(held),
-                None => source.renewed(None).await.map_err(|why| match why {
-                    Unrenewed::Fresh => unavailable(COOL_DOWN),
-                    Unrenewed::Unavailable(wait) => unavailable(wait),
-                }),
-            },
-            Source::Asked(_) | Source::Nobody => Err(unavailable(ASK_AGAIN)),
+    /// The keys held; others than these, where there may be some.
+    async fn keys(&self, other_than: Option<&Held>) -> Result<Arc<Held>, Denial> {
+        let source = match &self.source {
+            Source::Fetched(source) => source,
+            Source::Fixed(held) if other_than.is_none() => return Ok(held.clone()),
+            Source::Fixed(_) => return Err(invalid(Why::KeyUnknown, Shown::Token)),
+            Source::Asked(_) => return Err(unavailable(ASK_AGAIN)),
+        };
+        if let Some(held) = source.held().filter(|_| other_than.is_none()) {
+            return Ok(held);
         }
-    }
-
-    /// Keys among which may be one that is not among these.
-    async fn other_keys(&self, held: &Held) -> Result<Arc<Held>, Denial> {
-        match &self.source {
-            Source::Fetched(source) => {
-                source.renewed(Some(held.version)).await.map_err(|why| match why {
-                    Unrenewed::Fresh => invalid(Why::KeyUnknown, Shown::Token),
-                    // The key may be new: nobody can say so now.
-                    Unrenewed::Unavailable(wait) => unavailable(wait),
-                })
-            }
-            _ => Err(invalid(Why::KeyUnknown, Shown::Token)),
-        }
+        source.renewed(other_than.map(|held| held.version)).await.map_err(|why| match why {
+            Unrenewed::Fresh => invalid(Why::KeyUnknown, Shown::Token),
+            // The key may be new: nobody can say so now.
+            Unrenewed::Unavailable(wait) => unavailable(wait),
+        })
     }
 }
 
 fn unavailable(wait: Duration) -> Denial {
     let refusal = Refusal::IssuerUnavailable(retry_after_seconds(wait));
     Denial { refusal, reason: "issuer-unavailable" }
-}
-
-/// The address was wrong too often.
-pub fn limited(wait: Duration) -> Denial {
-    let refusal = Refusal::RateLimited(retry_after_seconds(wait));
-    Denial { refusal, reason: "failed-auth-rate" }
 }

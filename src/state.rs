@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 /// Reloads that may wait while one runs.
@@ -34,8 +34,6 @@ pub struct Snapshot {
     pub issuers: Issuers,
     /// How often an address may fail to authenticate.
     pub failed_auth: Gcra,
-    /// Whether each API key was verified before, by its number.
-    keys_seen: Vec<AtomicBool>,
     /// Counts configurations from 1.
     pub generation: u64,
 }
@@ -55,39 +53,8 @@ impl Snapshot {
         let via = Via::new(&config.server.name)?;
         let rate = config.server.failed_auth_rate;
         let failed_auth = Gcra::new(rate, rate.count);
-        let keys_seen = keys_seen(&config, previous);
-        Some(Snapshot { table, hosts, via, issuers, failed_auth, keys_seen, generation, config })
+        Some(Snapshot { table, hosts, via, issuers, failed_auth, generation, config })
     }
-
-    /// Whether the API key of this number was verified before.
-    pub fn has_seen_key(&self, number: usize) -> bool {
-        self.keys_seen.get(number).is_some_and(|seen| seen.load(Ordering::Relaxed))
-    }
-
-    /// The API key of this number was verified.
-    pub fn sees_key(&self, number: usize) {
-        // Written once: every core has its own copy of what is only read.
-        if let Some(seen) = self.keys_seen.get(number).filter(|seen| !seen.load(Ordering::Relaxed))
-        {
-            seen.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-/// What is known of each API key, from before where it was listed then.
-fn keys_seen(config: &Config, previous: Option<&Snapshot>) -> Vec<AtomicBool> {
-    let directory = &config.policies.directory;
-    let mut seen: Vec<AtomicBool> = directory.keys().map(|_| AtomicBool::new(false)).collect();
-    for (digest, number) in directory.keys() {
-        let before = previous.and_then(|previous| {
-            let number = previous.config.policies.directory.number(digest)?;
-            Some(previous.has_seen_key(number))
-        });
-        if let (Some(true), Some(seen)) = (before, seen.get_mut(number)) {
-            *seen.get_mut() = true;
-        }
-    }
-    seen
 }
 
 /// Everything that requests share.

@@ -85,7 +85,7 @@ fn exchange(state: &State, client: &str) -> Exchange {
         client: client.to_owned(),
         scopes: vec![SCOPE.to_owned()],
     };
-    question.ask_again(&state.snapshot.load_full()).expect("a listener").exchange
+    question.ask(&state.snapshot.load_full()).expect("a listener").exchange
 }
 
 fn fields(name: HeaderName, value: &str) -> HeaderMap {

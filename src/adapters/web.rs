@@ -1,7 +1,7 @@
 //! Asks issuers: short questions, bounded answers, no redirects, no proxy that the environment
 //! names.
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderValue};
+use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderValue};
 use reqwest::{Client, Response, StatusCode, redirect};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Web {
         read(request.send().await.map_err(|error| words(&error))?).await
     }
 
-    /// Posts a form, showing a credential.
+    /// Posts a form, showing a name and a secret (RFC 7617).
     ///
     /// # Errors
     /// As [`Web::get`].
@@ -46,13 +46,13 @@ impl Web {
         &self,
         url: &str,
         form: String,
-        credential: &HeaderValue,
+        (name, secret): (String, String),
     ) -> Result<Answer, String> {
         let request = self
             .client()?
             .post(url)
             .header(ACCEPT, "application/json")
-            .header(AUTHORIZATION, credential)
+            .basic_auth(name, Some(secret))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form);
         read(request.send().await.map_err(|error| words(&error))?).await

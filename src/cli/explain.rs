@@ -2,26 +2,30 @@
 //! happen to it. It asks the same rooms as the gateway.
 
 use super::question::{Answer, Question};
-use super::{DONE, FAILED, Format, USAGE, read_config};
+use super::{DONE, FAILED, Format, USAGE, print, read_config};
 use crate::config::{Credential, Route};
 use crate::exchange::Exchange;
+use crate::identity::Issuers;
 use crate::model::limits::Limits;
 use crate::refusal::Refusal;
+use crate::state::Snapshot;
 use serde_json::{Map, Value, json};
-use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Explains a request. Returns the exit status.
 pub fn explain(config: &Path, question: &Question, format: Format) -> u8 {
     let Some(config) = read_config(config) else { return USAGE };
-    let Some(answer) = question.ask(config) else { return USAGE };
-    let story = story(question, &answer);
-    let mut out = std::io::stdout().lock();
-    // Whoever does not read the answer any more still gets the status.
-    let _ = match format {
-        Format::Json => writeln!(out, "{story:#}"),
-        Format::Human => out.write_all(human(&story).as_bytes()),
+    let Some(answer) = Snapshot::new(config, Issuers::default(), None)
+        .and_then(|snapshot| question.ask(&Arc::new(snapshot)))
+    else {
+        return USAGE;
     };
+    let story = story(question, &answer);
+    match format {
+        Format::Json => print(&format!("{story:#}\n")),
+        Format::Human => print(&human(&story)),
+    }
     if answer.refusal.is_none() { DONE } else { FAILED }
 }
 

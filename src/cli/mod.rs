@@ -19,6 +19,7 @@ use crate::config::resolve::{Loaded, Mode, load};
 use crate::config::sources::System;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use question::Question;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -207,6 +208,11 @@ fn shown(mut loaded: Loaded) -> Option<Config> {
     loaded.problems.retain(|problem| problem.severity == Severity::Problem);
     eprint!("{}", loaded.human());
     loaded.config
+}
+
+/// Prints an answer. Whoever does not read it any more still gets the exit status.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// How a command reports.

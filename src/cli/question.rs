@@ -1,9 +1,8 @@
 //! A request that nobody sends: what the gateway would decide about it.
 
 use crate::access;
-use crate::config::{Config, Listener};
+use crate::config::Listener;
 use crate::exchange::{Arrival, Exchange};
-use crate::identity::Issuers;
 use crate::pipeline;
 use crate::refusal::Refusal;
 use crate::stages::authentication::Client;
@@ -38,12 +37,7 @@ pub struct Answer {
 
 impl Question {
     /// Asks a configuration; `None` if it has no listener.
-    pub fn ask(&self, config: Config) -> Option<Answer> {
-        self.ask_again(&Arc::new(Snapshot::new(config, Issuers::default(), None)?))
-    }
-
-    /// Asks a configuration that is compiled already; `None` if it has no listener.
-    pub fn ask_again(&self, snapshot: &Arc<Snapshot>) -> Option<Answer> {
+    pub fn ask(&self, snapshot: &Arc<Snapshot>) -> Option<Answer> {
         let listener = snapshot.config.listeners.first()?.clone();
         let headers = HeaderMap::new();
         let arrival = Arc::new(self.arrival(listener));

@@ -7,6 +7,18 @@ pub fn escape(digits: &[u8]) -> Option<u8> {
     Some(digit(high)? << 4 | digit(low)?)
 }
 
+/// With an escape for everything that is not unreserved (RFC 3986 §2.3).
+pub fn encode(octets: &[u8]) -> String {
+    let mut text = String::with_capacity(octets.len());
+    for &octet in octets {
+        match octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~') {
+            true => text.push(char::from(octet)),
+            false => text.push_str(&format!("%{octet:02X}")),
+        }
+    }
+    text
+}
+
 /// Decodes percent-escapes; a percent sign that escapes nothing is kept.
 pub fn decode(text: &str) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
@@ -29,6 +41,13 @@ pub fn decode(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_encoded_can_be_decoded() {
+        assert_eq!(encode(b"aZ0-._~"), "aZ0-._~");
+        assert_eq!(encode("a b+ü&=%".as_bytes()), "a%20b%2B%C3%BC%26%3D%25");
+        assert_eq!(decode(&encode("a b+ü&=%".as_bytes())), "a b+ü&=%".as_bytes());
+    }
 
     #[test]
     fn escapes_are_decoded_and_the_rest_is_kept() {

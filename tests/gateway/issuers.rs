@@ -2,7 +2,7 @@
 
 use crate::support::issuer::{Issuer, ORDERS, TENANT, folder, gateway, get_with, policy_of};
 use crate::support::under_test::{HEAD, to_vendor};
-use crate::support::{Folder, Raw, UnderTest, Vendor, wait_for};
+use crate::support::{Folder, UnderTest, Vendor, wait_for};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ async fn ten_thousand_first_seen_tokens_are_no_herd() {
     let gateway = Arc::new(gateway(&issuer, vendor.address, "").await);
     issuer.control(json!({ "slow_ms": 0 })).await;
     let seed = issuer.token("erp-prod", "orders:read", "").await;
-    let tokens: Arc<Vec<String>> = Arc::new(distinct(&issuer, &seed, 10_000).await);
+    let tokens: Arc<Vec<String>> = Arc::new(distinct(&seed, 10_000));
     let mut clients = tokio::task::JoinSet::new();
     for client in 0..50 {
         let (gateway, tokens) = (gateway.clone(), tokens.clone());
@@ -95,10 +95,9 @@ async fn ten_thousand_first_seen_tokens_are_no_herd() {
 }
 
 /// Tokens of the same key whose signature does not hold: each one has to be looked at.
-async fn distinct(issuer: &Issuer, seed: &str, count: usize) -> Vec<String> {
+fn distinct(seed: &str, count: usize) -> Vec<String> {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let _ = issuer;
     let parts: Vec<&str> = seed.split('.').collect();
     let claims: Value =
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[1]).expect("base64")).expect("JSON");
@@ -111,7 +110,7 @@ async fn distinct(issuer: &Issuer, seed: &str, count: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_issuer_that_is_down_at_first_is_unavailable_and_then_not() {
+async fn an_issuer_that_is_down_at_first_is_unavailable() {
     let (issuer, vendor) = (Issuer::start().await, Vendor::fine().await);
     let token = issuer.token("erp-prod", "orders:read", "").await;
     issuer.control(json!({ "down": true })).await;
@@ -126,6 +125,7 @@ async fn an_issuer_that_is_down_at_first_is_unavailable_and_then_not() {
     assert_eq!(ready.status, 200);
     assert!(ready.text().contains("issuer corporate: no keys"), "{}", ready.text());
     issuer.control(json!({ "down": false })).await;
+    // It is asked again after the cool-down; who starts now does not have to wait for that.
     let trusting = crate::support::issuer::gateway(&issuer, vendor.address, "").await;
     assert_eq!(status(&trusting, &token).await.0, 200);
     assert!(!trusting.admin_get("/readyz").await.text().contains("issuer"));
@@ -133,19 +133,19 @@ async fn an_issuer_that_is_down_at_first_is_unavailable_and_then_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn good_keys_outlive_an_issuer_that_is_down_slow_or_lies() {
-    for (trouble, of_unknown) in [
-        (json!({ "down": true }), "issuer-unavailable"),
-        (json!({ "slow_ms": 60_000 }), "issuer-unavailable"),
-        (json!({ "status": 500 }), "issuer-unavailable"),
-        (json!({ "lie": "empty-jwks" }), "issuer-unavailable"),
-        (json!({ "lie": "not-json" }), "issuer-unavailable"),
-        (json!({ "lie": "html" }), "issuer-unavailable"),
-        (json!({ "lie": "oct-key" }), "issuer-unavailable"),
-        (json!({ "lie": "weak-key" }), "issuer-unavailable"),
-        (json!({ "lie": "private-key" }), "issuer-unavailable"),
-        (json!({ "lie": "half" }), "issuer-unavailable"),
-        (json!({ "lie": "huge" }), "issuer-unavailable"),
-        (json!({ "lie": "redirect" }), "issuer-unavailable"),
+    for trouble in [
+        json!({ "down": true }),
+        json!({ "slow_ms": 60_000 }),
+        json!({ "status": 500 }),
+        json!({ "lie": "empty-jwks" }),
+        json!({ "lie": "not-json" }),
+        json!({ "lie": "html" }),
+        json!({ "lie": "oct-key" }),
+        json!({ "lie": "weak-key" }),
+        json!({ "lie": "private-key" }),
+        json!({ "lie": "half" }),
+        json!({ "lie": "huge" }),
+        json!({ "lie": "redirect" }),
     ] {
         let (issuer, vendor) = (Issuer::start().await, Vendor::fine().await);
         let gateway = gateway(&issuer, vendor.address, "").await;
@@ -155,7 +155,7 @@ async fn good_keys_outlive_an_issuer_that_is_down_slow_or_lies() {
         let unknown = issuer.minted(json!({ "kid": "unknown" }), claims).await;
         issuer.control(trouble.clone()).await;
         // It asks for a refresh, which gives nothing.
-        assert_eq!(status(&gateway, &unknown).await.1, of_unknown, "{trouble}");
+        assert_eq!(status(&gateway, &unknown).await.1, "issuer-unavailable", "{trouble}");
         let fresh = issuer.control(json!({})).await;
         assert_eq!(fresh["requests"][TENANT]["moved"].as_u64().unwrap_or(0), 0, "{trouble}");
         assert_eq!(status(&gateway, &good).await.0, 200, "{trouble}");
@@ -173,8 +173,8 @@ async fn a_doubled_kid_verifies_nothing() {
     issuer.control(json!({ "lie": "duplicate-kid" })).await;
     let gateway = gateway(&issuer, vendor.address, "").await;
     let token = issuer.token("erp-prod", "orders:read", "").await;
-    let (status, _) = status(&gateway, &token).await;
-    assert!(matches!(status, 401 | 503), "{status}");
+    // A set in which a name means two keys is none.
+    assert_eq!(status(&gateway, &token).await.1, "issuer-unavailable");
     assert!(vendor.seen().is_empty());
 }
 
@@ -297,7 +297,7 @@ async fn a_token_is_shown_to_its_own_issuer_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_issuer_that_a_reload_brings_is_asked_for_keys() {
+async fn an_issuer_with_other_rules_is_asked_for_its_keys_again() {
     let (issuer, vendor) = (Issuer::start().await, Vendor::fine().await);
     let gateway = gateway(&issuer, vendor.address, "").await;
     let token = issuer.token("erp-prod", "orders:read", "").await;
@@ -313,8 +313,4 @@ async fn an_issuer_that_a_reload_brings_is_asked_for_keys() {
     gateway.serving.gateway.state.reload("admin").await;
     assert_eq!(status(&gateway, &token).await.1, "token-invalid");
     wait_for("the second fetch", async || (issuer.key_fetches().await == 2).then_some(())).await;
-    // Nobody is asked any more.
-    let mut raw = Raw::connect(gateway.serving.admin).await;
-    raw.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    assert!(raw.answer().await.text().contains("erpgate_jwks_refreshes_total"));
 }

@@ -170,7 +170,7 @@ async fn what_is_not_yet_sent_is_authorized_again() {
     // Requests that are let in, and have not left yet.
     let mut waiting = Vec::new();
     for _ in 0..4 {
-        let mut exchange = question.ask_again(&before).expect("a listener").exchange;
+        let mut exchange = question.ask(&before).expect("a listener").exchange;
         let client = access::authenticate(&state, &mut exchange, &headers).await.expect("known");
         access::authorize(&mut exchange, client).expect("permitted");
         assert_eq!(pipeline::admit(&state, &mut exchange), Ok(()));

@@ -69,7 +69,7 @@ fn run(snapshot: &Arc<Snapshot>, file: &Path, tally: &mut Tally) {
     for at in raw.iter().flat_map(|raw| &raw.case).flat_map(|cases| &cases.value) {
         match case(&mut notes, at) {
             Some((question, expected, span)) => {
-                let found = match question.ask_again(snapshot) {
+                let found = match question.ask(snapshot) {
                     Some(answer) => answer.refusal.map_or("allow", |refusal| refusal.slug()),
                     None => "no listener",
                 };

@@ -85,16 +85,13 @@ fn identity(identity: &Identity) -> (String, String) {
             let bound = if *bound_only { ", bound to a certificate" } else { "" };
             (format!("tokens of {issuer} for {client_id}"), format!("{cap}{bound}"))
         }
-        Identity::Key { digest, scopes: of_key, expires } => {
+        Identity::Key { digest, scopes: of_key, expires, .. } => {
             let day = expires.and_then(|end| jiff::Timestamp::from_second(end - 1).ok());
             let until = day.map(|day| format!(", until {}", day.strftime("%Y-%m-%d")));
-            (
-                format!("API key {}…", digest.short()),
-                scopes(&of_key.names) + &until.unwrap_or_default(),
-            )
+            (format!("API key {}…", digest.short()), scopes(of_key) + &until.unwrap_or_default())
         }
         Identity::Certificate { certificate, scopes: of_certificate } => {
-            (format!("certificate {certificate}"), scopes(&of_certificate.names))
+            (format!("certificate {certificate}"), scopes(of_certificate))
         }
     }
 }
@@ -122,8 +119,7 @@ fn rules(policy: &ClientPolicy) -> Vec<Rule> {
     let name = |allow: &Allow| {
         let paths: Vec<String> = allow.paths.iter().map(ToString::to_string).collect();
         let methods: Vec<&str> = allow.methods.iter().collect();
-        let query: Vec<String> =
-            allow.query.iter().map(|p| format!("{}={}", p.name, p.value)).collect();
+        let query: Vec<String> = allow.query.iter().map(ToString::to_string).collect();
         let scopes = allow.scopes.join(" ");
         let (methods, paths, query) = (methods.join(" "), paths.join(" "), query.join("&"));
         format!("{} {methods} {paths} [{query}] [{scopes}]", allow.route)

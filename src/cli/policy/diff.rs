@@ -3,13 +3,13 @@
 
 use super::changes::{Described, changes, limits};
 use super::regions::{Region, Side, gained};
-use crate::cli::{DONE, FAILED, Format, USAGE, shown};
+use crate::cli::{DONE, FAILED, Format, USAGE, print, shown};
 use crate::config::Config;
 use crate::config::resolve::load_with_policies;
 use crate::config::sources::System;
+use crate::stages::authorization::rules::Place;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -26,7 +26,17 @@ pub fn diff(config: &Path, old: &Path, new: &Path, format: Format) -> u8 {
     let read =
         |folder: &Path| shown(load_with_policies(config, &System, SystemTime::now(), folder));
     let (Some(old), Some(new)) = (read(old), read(new)) else { return USAGE };
-    let differences = compare(&old, &new);
+    let differences = match compare(&old, &new) {
+        Ok(differences) => differences,
+        Err(rule) => {
+            eprintln!(
+                "problem[too-many-parameters]: the rules on the route of {rule} ask for so many \
+                 query parameters that they can't be compared\n\
+                 help: give them routes of their own"
+            );
+            return USAGE;
+        }
+    };
     let text = match format {
         Format::Human => human(&differences),
         Format::Json => {
@@ -34,16 +44,16 @@ pub fn diff(config: &Path, old: &Path, new: &Path, format: Format) -> u8 {
             format!("{:#}\n", json!({ "clients": clients }))
         }
     };
-    // Whoever does not read the answer any more still gets the status.
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    print(&text);
     if differences.is_empty() { DONE } else { FAILED }
 }
 
-fn compare(old: &Config, new: &Config) -> Vec<Difference> {
+fn compare(old: &Config, new: &Config) -> Result<Vec<Difference>, Place> {
     let names = [old, new].into_iter().flat_map(|config| &config.policies.rules.clients);
     let names: BTreeSet<&str> = names.map(|client| &*client.name).collect();
-    let mut differences: Vec<Difference> =
-        names.into_iter().filter_map(|name| of_client(name, old, new)).collect();
+    let differences = names.into_iter().map(|name| of_client(name, old, new));
+    let differences = differences.collect::<Result<Vec<_>, Place>>()?;
+    let mut differences: Vec<Difference> = differences.into_iter().flatten().collect();
     let of_all = |config: &Config| limits(&config.policies.rules.limits);
     if of_all(old) != of_all(new) {
         let line = format!("limits: {} (was: {})", of_all(new), of_all(old));
@@ -51,21 +61,21 @@ fn compare(old: &Config, new: &Config) -> Vec<Difference> {
         let client = "every client".to_owned();
         differences.insert(0, Difference { client, gains, loses, changes: vec![line] });
     }
-    differences
+    Ok(differences)
 }
 
-fn of_client(name: &str, old: &Config, new: &Config) -> Option<Difference> {
+fn of_client(name: &str, old: &Config, new: &Config) -> Result<Option<Difference>, Place> {
     let (before, after) = (client(old, name), client(new, name));
     let (old_side, new_side) = (side(old, before), side(new, after));
     let difference = Difference {
         client: name.to_owned(),
-        gains: gained(old_side, new_side, &new.routes),
-        loses: gained(new_side, old_side, &old.routes),
+        gains: gained(old_side, new_side, &new.routes)?,
+        loses: gained(new_side, old_side, &old.routes)?,
         changes: changes(before, after),
     };
     let Difference { gains, loses, changes, .. } = &difference;
     let is_same = gains.is_empty() && loses.is_empty() && changes.is_empty();
-    (!is_same).then_some(difference)
+    Ok((!is_same).then_some(difference))
 }
 
 fn client<'c>(config: &'c Config, name: &str) -> Option<Described<'c>> {

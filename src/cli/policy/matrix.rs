@@ -1,13 +1,13 @@
 //! `erpgate policy matrix`: who may do what, one row for each client, rule and path.
 
-use crate::cli::{DONE, FAILED, MatrixFormat, USAGE, read_config};
+use crate::cli::{DONE, MatrixFormat, USAGE, print, read_config};
 use crate::config::Config;
 use crate::model::methods::MethodSet;
+use crate::model::path::PathPattern;
 use crate::stages::authorization::coverage::{Found, Paths, find};
 use crate::stages::authorization::reach::denied_paths;
 use crate::stages::authorization::rules::{Allow, ClientPolicy, Deny, Rules};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::Path;
 
 /// The columns, as they are called in each format.
@@ -23,8 +23,8 @@ pub fn matrix(config: &Path, format: MatrixFormat) -> u8 {
         MatrixFormat::Csv => csv(&rows),
         MatrixFormat::Json => format!("{:#}\n", json!({ "rows": objects(&rows) })),
     };
-    let printed = std::io::stdout().lock().write_all(text.as_bytes());
-    if printed.is_ok() { DONE } else { FAILED }
+    print(&text);
+    DONE
 }
 
 type Row = [String; 8];
@@ -35,17 +35,16 @@ fn rows(config: &Config) -> Vec<Row> {
     clients.sort_by(|a, b| a.name.cmp(&b.name));
     let mut rows = Vec::new();
     for client in clients {
+        let name = match client.suspended {
+            Some(_) => format!("{} (suspended)", client.name),
+            None => client.name.to_string(),
+        };
         for allow in &client.rules.allows {
+            let query: Vec<String> = allow.query.iter().map(ToString::to_string).collect();
             for path in &allow.paths {
-                let except = except(allow, [&client.rules, &rules.common]);
-                let query: Vec<String> =
-                    allow.query.iter().map(|p| format!("{}={}", p.name, p.value)).collect();
-                let name = match client.suspended {
-                    Some(_) => format!("{} (suspended)", client.name),
-                    None => client.name.to_string(),
-                };
+                let except = except(allow, path, [&client.rules, &rules.common]);
                 rows.push([
-                    name,
+                    name.clone(),
                     allow.route.to_string(),
                     allow.methods.iter().collect::<Vec<_>>().join(" "),
                     path.to_string(),
@@ -60,20 +59,20 @@ fn rows(config: &Config) -> Vec<Row> {
     rows
 }
 
-/// The denies that have to do with the rule.
-fn except(allow: &Allow, rules: [&Rules; 2]) -> String {
+/// The denies that have to do with a path of the rule.
+fn except(allow: &Allow, path: &PathPattern, rules: [&Rules; 2]) -> String {
     let concerns = |deny: &&Deny| {
         let of_route = deny.route.as_ref().is_none_or(|route| *route == allow.route);
         let of_method = |methods: MethodSet| allow.methods.iter().any(|m| methods.contains(m));
-        of_route && deny.methods.is_none_or(of_method) && overlap(allow, deny)
+        of_route && deny.methods.is_none_or(of_method) && overlap(path, deny)
     };
     let denies = rules.into_iter().flat_map(|rules| &rules.denies).filter(concerns);
     denies.map(words).collect::<Vec<_>>().join("; ")
 }
 
-fn overlap(allow: &Allow, deny: &Deny) -> bool {
+fn overlap(path: &PathPattern, deny: &Deny) -> bool {
     let denied = denied_paths(std::iter::once(deny));
-    find(&[&Paths::exact(&allow.paths), &denied], &[]) != Found::None
+    find(&[&Paths::exact([path]), &denied], &[]) != Found::None
 }
 
 /// A deny, as short as it can be said.
@@ -84,7 +83,7 @@ fn words(deny: &Deny) -> String {
         Some(paths) => words.extend(paths.iter().map(ToString::to_string)),
         None => words.push("/**".to_owned()),
     }
-    words.extend(deny.query.iter().map(|p| format!("?{}={}", p.name, p.value)));
+    words.extend(deny.query.iter().map(|parameter| format!("?{parameter}")));
     words.extend(deny.scopes.iter().map(|scope| format!("with {scope}")));
     words.join(" ")
 }

@@ -7,12 +7,16 @@
 
 use crate::config::Route;
 use crate::model::path::PathPattern;
+use crate::model::scopes::Scopes;
 use crate::stages::authorization::coverage::{Found, Paths, find};
 use crate::stages::authorization::query::Parameter;
-use crate::stages::authorization::reach::{Asked, Given, denied_paths, holds, own_query};
-use crate::stages::authorization::rules::{Allow, Deny, Rules};
+use crate::stages::authorization::reach::{Asked, Given, denied_paths, own_query};
+use crate::stages::authorization::rules::{Allow, Deny, Place, Rules};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// Queries that are told apart at most: their number is a product over all parameters.
+const QUERIES_MAX: usize = 1024;
 
 /// The policies that hold for one client.
 #[derive(Clone, Copy)]
@@ -48,7 +52,10 @@ pub struct Region {
 }
 
 /// What the new side allows and the old one does not.
-pub fn gained(old: Side<'_>, new: Side<'_>, routes: &[Arc<Route>]) -> Vec<Region> {
+///
+/// # Errors
+/// Where a rule stands on whose route so many query parameters count that nobody can say.
+pub fn gained(old: Side<'_>, new: Side<'_>, routes: &[Arc<Route>]) -> Result<Vec<Region>, Place> {
     let mut regions: Vec<Region> = Vec::new();
     let rules = new.own.map_or(&[][..], |rules| &rules.allows);
     for (index, rule) in rules.iter().enumerate() {
@@ -60,16 +67,17 @@ pub fn gained(old: Side<'_>, new: Side<'_>, routes: &[Arc<Route>]) -> Vec<Region
             earlier: rules.get(..index).unwrap_or_default(),
             prefix: prefix.unwrap_or_default(),
         };
+        let queries = comparison.queries().ok_or_else(|| rule.place.clone())?;
         for method in rule.methods.iter() {
             for pattern in &rule.paths {
-                for region in comparison.regions(method, pattern) {
+                for region in comparison.regions(method, pattern, &queries) {
                     merge(&mut regions, region);
                 }
             }
         }
     }
     regions.sort();
-    regions
+    Ok(regions)
 }
 
 /// The same region for one more method.
@@ -109,8 +117,13 @@ struct Left {
 type Query<'a> = Vec<(&'a str, Asked<'a>)>;
 
 impl<'a> Comparison<'a> {
-    fn regions(&self, method: &'static str, pattern: &'a PathPattern) -> Vec<Region> {
-        let queries = self.queries();
+    fn regions(
+        &self,
+        method: &'static str,
+        pattern: &'a PathPattern,
+        queries: &[Query<'a>],
+    ) -> Vec<Region> {
+        let names: BTreeSet<&str> = queries.iter().flatten().map(|(name, _)| *name).collect();
         let mut regions = Vec::new();
         let mut least: Option<Vec<Vec<Left>>> = None;
         for scopes in self.levels() {
@@ -127,7 +140,7 @@ impl<'a> Comparison<'a> {
             for (query, found) in
                 queries.iter().zip(&found).take(if alike { 1 } else { usize::MAX })
             {
-                let words = if alike { own_words(self.rule) } else { self.words(query) };
+                let words = if alike { own_words(self.rule) } else { words(query, &names) };
                 regions.extend(found.iter().map(|left| Region {
                     route: self.rule.route.to_string(),
                     path: pattern.to_string(),
@@ -182,35 +195,33 @@ impl<'a> Comparison<'a> {
     }
 
     /// Every rule of either side that has to do with the route: scopes and query.
-    fn conditions(&self) -> impl Iterator<Item = (&'a [Parameter], &'a [Box<str>], bool)> {
+    fn conditions(&self) -> impl Iterator<Item = (&'a [Parameter], &'a Scopes, bool)> {
         let route = &self.rule.route;
         let sides = [self.old.own, Some(self.old.common), self.new.own, Some(self.new.common)];
         sides.into_iter().flatten().flat_map(move |rules| {
             let allows = rules.allows.iter().filter(move |allow| allow.route == *route);
-            let allows = allows.map(|allow| (&*allow.query, &*allow.scopes, false));
+            let allows = allows.map(|allow| (&*allow.query, &allow.scopes, false));
             let denies = rules
                 .denies
                 .iter()
                 .filter(move |deny| deny.route.as_ref().is_none_or(|of| of == route));
-            allows.chain(denies.map(|deny| (&*deny.query, &*deny.scopes, true)))
+            allows.chain(denies.map(|deny| (&*deny.query, &deny.scopes, true)))
         })
     }
 
     /// The scopes to look at: those of the rule, and those with which a deny would match too.
-    fn levels(&self) -> Vec<Vec<Box<str>>> {
+    fn levels(&self) -> Vec<Scopes> {
         let own = &self.rule.scopes;
-        let more = self.conditions().filter(|(_, scopes, is_deny)| *is_deny && !holds(own, scopes));
-        let more = more.map(|(_, scopes, _)| {
-            let both: BTreeSet<Box<str>> = own.iter().chain(scopes).cloned().collect();
-            both.into_iter().collect::<Vec<_>>()
-        });
-        let more: BTreeSet<Vec<Box<str>>> = more.collect();
-        std::iter::once(own.to_vec()).chain(more).collect()
+        let more = self.conditions().filter(|(_, scopes, is_deny)| *is_deny && !own.holds(scopes));
+        let more = more.map(|(_, scopes, _)| own.iter().chain(&**scopes).cloned().collect());
+        let more: BTreeSet<Scopes> = more.collect();
+        std::iter::once(own.clone()).chain(more).collect()
     }
 
     /// The queries that rules can tell apart: each parameter absent or of a value that nobody asks
     /// for, with each value that somebody asks for, repeated. What this rule asks for is there.
-    fn queries(&self) -> Vec<Query<'a>> {
+    /// `None`: too many.
+    fn queries(&self) -> Option<Vec<Query<'a>>> {
         let mut queries = vec![own_query(self.rule)];
         let asked: BTreeSet<(&str, &str)> = self
             .conditions()
@@ -227,22 +238,23 @@ impl<'a> Comparison<'a> {
                     states.iter().map(|state| [query.clone(), vec![(name, *state)]].concat());
                 std::iter::once(query.clone()).chain(more).collect::<Vec<_>>()
             };
+            if queries.len() * (states.len() + 1) > QUERIES_MAX {
+                return None;
+            }
             queries = queries.iter().flat_map(with).collect();
         }
-        queries
+        Some(queries)
     }
+}
 
-    /// A query in words, where what it does not hold counts too.
-    fn words(&self, query: &Query<'a>) -> Vec<String> {
-        let names: BTreeSet<&str> =
-            self.queries().iter().flatten().map(|(name, _)| *name).collect();
-        let word = |name: &str| match query.iter().find(|(of, _)| *of == name) {
-            Some((_, Asked::Once(value))) => format!("{name}={value}"),
-            Some((_, Asked::Repeated)) => format!("{name} repeated"),
-            None => format!("{name} other"),
-        };
-        names.into_iter().map(word).collect()
-    }
+/// A query in words, where what it does not hold counts too.
+fn words(query: &Query<'_>, names: &BTreeSet<&str>) -> Vec<String> {
+    let word = |name: &&str| match query.iter().find(|(of, _)| of == name) {
+        Some((_, Asked::Once(value))) => format!("{name}={value}"),
+        Some((_, Asked::Repeated)) => format!("{name} repeated"),
+        None => format!("{name} other"),
+    };
+    names.iter().map(word).collect()
 }
 
 /// Those patterns of denies that have a path inside and not outside.
@@ -274,7 +286,7 @@ fn shown(found: Found) -> Option<String> {
 }
 
 fn own_words(rule: &Allow) -> Vec<String> {
-    rule.query.iter().map(|p| format!("{}={}", p.name, p.value)).collect()
+    rule.query.iter().map(ToString::to_string).collect()
 }
 
 /// A query as a request could hold it.

@@ -105,7 +105,7 @@ fn is_allowed(snapshot: &Arc<Snapshot>, request: &Request) -> bool {
         client: "c".to_owned(),
         scopes: request.scopes.iter().map(|scope| (*scope).to_owned()).collect(),
     };
-    question.ask_again(snapshot).expect("a listener").refusal.is_none()
+    question.ask(snapshot).expect("a listener").refusal.is_none()
 }
 
 /// Whether a region, as it is printed, holds the request. Exceptions do not say whether they were
@@ -149,7 +149,7 @@ proptest! {
     ) {
         let told: Vec<&str> = old.iter().chain(&new).filter_map(|rule| rule.query).collect();
         let (old, new) = (config(&old), config(&new));
-        let regions = gained(side(&old), side(&new), &new.routes);
+        let regions = gained(side(&old), side(&new), &new.routes).expect("few parameters");
         let snapshot = |config| {
             Arc::new(Snapshot::new(config, Issuers::default(), None).expect("compiles"))
         };

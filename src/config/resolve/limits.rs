@@ -116,7 +116,13 @@ fn rate(notes: &mut Notes, typed: &At<String>, burst: Option<&At<i64>>) -> Optio
     }
 }
 
-fn count(notes: &mut Notes, key: &str, typed: Option<&At<i64>>, most: i64) -> Option<NonZeroU32> {
+/// A number from 1 to `most`; a problem if it is not.
+pub fn count(
+    notes: &mut Notes,
+    key: &str,
+    typed: Option<&At<i64>>,
+    most: i64,
+) -> Option<NonZeroU32> {
     let typed = typed?;
     let within = Some(typed.value).filter(|value| (1..=most).contains(value));
     let count = within.and_then(|value| u32::try_from(value).ok()).and_then(NonZeroU32::new);

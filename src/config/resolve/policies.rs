@@ -72,7 +72,8 @@ impl Context<'_> {
             None => self.path(typed.map_or("policies", |typed| typed.value.as_str())),
         };
         let (routes, issuers) = (routes.to_vec(), issuers.to_vec());
-        let around = Surroundings { routes, issuers, now: self.now };
+        let route_names = routes.iter().map(|route| route.name.clone()).collect();
+        let around = Surroundings { routes, route_names, issuers, now: self.now };
         let listed = match self.sources.list(&folder) {
             Ok(listed) => listed,
             Err(error) => {
@@ -190,8 +191,8 @@ impl Context<'_> {
                 self.other_texts.push(text.clone());
             }
             let Some(file) = &read.client else { continue };
-            if directory.named(&file.listed.name).is_some() {
-                let name = &file.listed.name;
+            let name = &file.policy.name;
+            if directory.named(name).is_some() {
                 let message = format!("another file is the policy of `{name}` too");
                 let help = "make one file of the two, or give one of them another name";
                 let words = (message, help);
@@ -199,19 +200,16 @@ impl Context<'_> {
                 self.other_problems.push(problem);
                 continue;
             }
-            let taken: Vec<(String, usize)> = directory
-                .add(file.listed.clone(), &file.identities)
-                .into_iter()
-                .map(|(identity, other)| (describe_identity(identity), other))
-                .collect();
-            for (identity, other) in taken {
-                let index = file.identities.iter().rposition(|i| describe_identity(i) == identity);
-                let place = index.and_then(|index| file.places.get(index)).copied();
-                let other = directory.client(other).map_or("", |client| &client.name);
-                let message = format!("{identity} proves to be `{other}` already");
+            for (which, other) in directory.add(name.clone(), &file.identities) {
+                let identity = file.identities.get(which).map(describe_identity);
+                let place = file.places.get(which).copied().unwrap_or((1, 1));
+                let message = format!(
+                    "{} proves to be `{}` already",
+                    identity.unwrap_or_default(),
+                    directory.client(other).map_or("", |name| name),
+                );
                 let help = "an identity belongs to one client: remove it from one of the two";
                 let words = (message, help);
-                let place = place.unwrap_or((1, 1));
                 let problem = policy_file::late(path, place, "duplicate-identity", words);
                 self.other_problems.push(problem);
             }

@@ -11,8 +11,8 @@ use crate::config::raw::table::Section;
 use crate::config::{Issuer, Route};
 use crate::model::digest::Sha256;
 use crate::model::limits::{Limits, Priority};
-use crate::model::scopes::ScopeTable;
-use crate::stages::authentication::directory::{CertificateKey, Identity, Listed, Scopes};
+use crate::model::scopes::Scopes;
+use crate::stages::authentication::directory::{CertificateKey, Identity};
 use crate::stages::authorization::rules::{ClientPolicy, Place, Rules};
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -21,22 +21,20 @@ use std::sync::Arc;
 /// How long before its end a key is spoken of, in seconds.
 const SOON: i64 = 14 * 86_400;
 
+/// Largest weight.
+const SHARE_MAX: i64 = 1000;
+
 /// What the rest of the configuration says that a policy is about.
 #[derive(Debug)]
 pub struct Surroundings {
     /// The routes.
     pub routes: Vec<Arc<Route>>,
+    /// Their names, in the same order.
+    pub route_names: Vec<Arc<str>>,
     /// The issuers.
     pub issuers: Vec<Arc<Issuer>>,
     /// Seconds since 1970.
     pub now: i64,
-}
-
-impl Surroundings {
-    /// The names of the routes, in their order.
-    pub fn route_names(&self) -> Vec<Arc<str>> {
-        self.routes.iter().map(|route| route.name.clone()).collect()
-    }
 }
 
 /// A client and everything that proves to be it.
@@ -44,8 +42,6 @@ impl Surroundings {
 pub struct ClientFile {
     /// What it may do.
     pub policy: Arc<ClientPolicy>,
-    /// What authentication knows of it.
-    pub listed: Listed,
     /// What proves to be it.
     pub identities: Arc<[Identity]>,
     /// Where each of them stands: line and column.
@@ -75,14 +71,8 @@ pub fn client(notes: &mut Notes, around: &Surroundings) -> Option<ClientFile> {
         notes.problem("bad-name", &name?.span, message, "choose another name");
     }
     let typed = raw.allow.as_ref().map_or(&[][..], |allows| &allows.value);
-    let mut allows: Vec<_> =
-        typed.iter().filter_map(|at| rules::allow(notes, at, around)).collect();
-    let asked =
-        ScopeTable::new(allows.iter().flat_map(|allow| allow.scopes.iter().map(|scope| &**scope)));
-    for allow in &mut allows {
-        allow.needs = asked.set(&allow.scopes);
-    }
-    let (identities, places) = identities(notes, &raw, around, &asked);
+    let allows = typed.iter().filter_map(|at| rules::allow(notes, at, around)).collect();
+    let (identities, places) = identities(notes, &raw, around);
     if typed.is_empty() && !notes.has_lost(0, "allow") {
         let message = "this client may do nothing: there is no `[[allow]]`";
         let help = "write `[[allow]]` with `route`, `methods` and `paths`";
@@ -94,14 +84,13 @@ pub fn client(notes: &mut Notes, around: &Surroundings) -> Option<ClientFile> {
         let help = "write why, or remove the key";
         notes.problem("bad-suspended", &suspended.span, "`suspended` says no reason", help);
     }
-    let share = share(notes, raw.share.as_ref());
+    let share = limits::count(notes, "share", raw.share.as_ref(), SHARE_MAX);
     let limits = raw.limits.as_ref().map(|at| limits::of_client(notes, &at.value));
     let name = name?;
     let name_place = notes.text.place(name.span.start);
     let name: Arc<str> = Arc::from(name.value.as_str());
     let suspended = raw.suspended.map(|suspended| suspended.value.into());
     Some(ClientFile {
-        listed: Listed { name: name.clone(), asked: Arc::new(asked) },
         policy: Arc::new(ClientPolicy {
             name,
             description: raw.description,
@@ -112,9 +101,9 @@ pub fn client(notes: &mut Notes, around: &Surroundings) -> Option<ClientFile> {
                 Some(RawPriority::Low) => Priority::Low,
                 Some(RawPriority::Normal) | None => Priority::Normal,
             },
-            share,
+            share: share.unwrap_or(NonZeroU32::MIN),
             limits: limits.unwrap_or_default(),
-            rules: Rules::new(allows, denies, &around.route_names()),
+            rules: Rules::new(allows, denies, &around.route_names),
         }),
         identities: identities.into(),
         places,
@@ -137,7 +126,7 @@ pub fn common(notes: &mut Notes, around: &Surroundings) -> Option<CommonFile> {
     let denies = typed.iter().filter_map(|at| rules::deny(notes, at, around)).collect();
     let limits = raw.limits.as_ref().map(|at| limits::of_client(notes, &at.value));
     Some(CommonFile {
-        rules: Rules::new(Vec::new(), denies, &around.route_names()),
+        rules: Rules::new(Vec::new(), denies, &around.route_names),
         limits: limits.unwrap_or_default(),
     })
 }
@@ -148,21 +137,10 @@ pub fn place<T>(notes: &Notes, at: &At<T>) -> Place {
     Place { file: notes.text.name.clone(), line: u32::try_from(line).unwrap_or(u32::MAX) }
 }
 
-fn share(notes: &mut Notes, typed: Option<&At<i64>>) -> NonZeroU32 {
-    let Some(typed) = typed else { return NonZeroU32::MIN };
-    let within = u32::try_from(typed.value).ok().filter(|share| *share <= 1000);
-    within.and_then(NonZeroU32::new).unwrap_or_else(|| {
-        let message = format!("{} is out of range for `share`", typed.value);
-        notes.problem("out-of-range", &typed.span, message, "write a number from 1 to 1000");
-        NonZeroU32::MIN
-    })
-}
-
 fn identities(
     notes: &mut Notes,
     raw: &RawPolicy,
     around: &Surroundings,
-    asked: &ScopeTable,
 ) -> (Vec<Identity>, Vec<(usize, usize)>) {
     let typed = raw.identity.as_ref().map_or(&[][..], |identities| &identities.value);
     if typed.is_empty() && !notes.has_lost(0, "identity") {
@@ -171,18 +149,17 @@ fn identities(
         notes.warning("no-identity", &(0..0), message, help);
     }
     // Keys are exchanged: those of a client are nearly always good for the same.
-    let mut known: Vec<Arc<Scopes>> = Vec::new();
-    let mut scopes = |names: Vec<Box<str>>| {
-        let same = known.iter().find(|scopes| scopes.names == names);
-        same.cloned().unwrap_or_else(|| {
-            let scopes = Arc::new(Scopes::new(names, asked));
+    let mut known: Vec<Scopes> = Vec::new();
+    let mut shared = |scopes: Scopes| match known.iter().find(|known| **known == scopes) {
+        Some(known) => known.clone(),
+        None => {
             known.push(scopes.clone());
             scopes
-        })
+        }
     };
     let found = typed.iter().filter_map(|at| {
         let place = notes.text.place(at.span.start);
-        identity(notes, at, around, &mut scopes).map(|identity| (identity, place))
+        Some((identity(notes, at, around, &mut shared)?, place))
     });
     found.unzip()
 }
@@ -191,16 +168,10 @@ fn identity(
     notes: &mut Notes,
     at: &Section<RawIdentity>,
     around: &Surroundings,
-    granted: &mut impl FnMut(Vec<Box<str>>) -> Arc<Scopes>,
+    shared: &mut impl FnMut(Scopes) -> Scopes,
 ) -> Option<Identity> {
     let raw = &at.value;
-    let typed = raw.scopes.as_deref().unwrap_or_default();
-    let mut scopes: Vec<Box<str>> = Vec::with_capacity(typed.len());
-    for scope in typed {
-        if rules::check_scope(notes, scope) {
-            scopes.push(scope.value.as_str().into());
-        }
-    }
+    let scopes = shared(rules::scopes(notes, raw.scopes.as_deref()));
     let kinds = [
         raw.issuer.is_some() || raw.client_id.is_some(),
         raw.api_key_sha256.is_some(),
@@ -222,11 +193,11 @@ fn identity(
     if let Some(typed) = &raw.api_key_sha256 {
         let expires = raw.expires.as_ref().and_then(|typed| expires(notes, typed, around.now));
         let digest = digest(notes, "api_key_sha256", typed)?;
-        return Some(Identity::Key { digest, scopes: granted(scopes), expires });
+        return Some(Identity::Key { digest, scopes, expires, seen: Arc::default() });
     }
     if let Some(typed) = &raw.certificate_sha256 {
         let certificate = CertificateKey::Digest(digest(notes, "certificate_sha256", typed)?);
-        return Some(Identity::Certificate { certificate, scopes: granted(scopes) });
+        return Some(Identity::Certificate { certificate, scopes });
     }
     if let Some(typed) = &raw.certificate_san {
         if typed.value.is_empty() || typed.value.contains('*') {
@@ -235,7 +206,7 @@ fn identity(
             notes.problem("bad-name", &typed.span, message, help);
         }
         let certificate = CertificateKey::Name(typed.value.to_ascii_lowercase().into());
-        return Some(Identity::Certificate { certificate, scopes: granted(scopes) });
+        return Some(Identity::Certificate { certificate, scopes });
     }
     token(notes, at, raw.scopes.is_some().then_some(scopes), around)
 }
@@ -243,7 +214,7 @@ fn identity(
 fn token(
     notes: &mut Notes,
     at: &Section<RawIdentity>,
-    cap: Option<Vec<Box<str>>>,
+    cap: Option<Scopes>,
     around: &Surroundings,
 ) -> Option<Identity> {
     let raw = &at.value;

@@ -68,14 +68,13 @@ fn missing_scopes<'a>(
     around: &'a Surroundings,
 ) -> impl Iterator<Item = &'a str> {
     let can_have = |scope: &str| {
-        let lists = |scopes: &[Box<str>]| scopes.iter().any(|listed| **listed == *scope);
         identities.iter().any(|identity| match identity {
             Identity::Key { scopes, .. } | Identity::Certificate { scopes, .. } => {
-                lists(&scopes.names)
+                scopes.contains(scope)
             }
             Identity::Token { issuer, cap, .. } => {
                 let granted = around.issuers.iter().find(|of| of.policy.name == *issuer);
-                cap.as_ref().is_none_or(|cap| lists(cap))
+                cap.as_ref().is_none_or(|cap| cap.contains(scope))
                     && granted.is_some_and(|of| grants(of, scope))
             }
         })

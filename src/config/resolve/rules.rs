@@ -9,7 +9,7 @@ use crate::config::raw::table::Section;
 use crate::config::{AllowInPath, Credential, Route};
 use crate::model::methods::{MethodSet, SERVED};
 use crate::model::path::PathPattern;
-use crate::model::scopes::is_scope;
+use crate::model::scopes::{Scopes, is_scope};
 use crate::stages::authorization::query::Parameter;
 use crate::stages::authorization::rules::{Allow, Deny, Idempotency};
 use crate::stages::validation::path;
@@ -30,7 +30,7 @@ pub fn allow(notes: &mut Notes, at: &Section<RawAllow>, around: &Surroundings) -
     let paths = notes.required(&at.span, "[[allow]]", "paths", raw.paths.as_ref(), example);
     let admitted = route.map_or(ANY_PATH, |route| route.allow_in_path);
     let paths = paths.and_then(|typed| patterns(notes, typed, admitted));
-    let scopes = scopes(notes, raw.scopes.as_ref());
+    let scopes = scopes(notes, raw.scopes.as_ref().map(|typed| typed.value.as_slice()));
     if raw.scopes.is_none() && !notes.has_lost(at.span.start, "scopes") {
         let message = "this rule needs no scope: every credential of the client is enough";
         let help = "write `scopes = [\"…\"]`, all of which are needed";
@@ -42,14 +42,13 @@ pub fn allow(notes: &mut Notes, at: &Section<RawAllow>, around: &Surroundings) -
         place: place(notes, at),
         limits: Some(limits::of_rule(notes, raw)).filter(|it| !it.is_empty()).map(Box::new),
         query: parameters(raw.query.as_ref()).into(),
-        needs: Default::default(),
         idempotency: raw.idempotency.map(|typed| match typed {
             RawIdempotency::Required => Idempotency::Required,
             RawIdempotency::Optional => Idempotency::Optional,
             RawIdempotency::Off => Idempotency::Off,
         }),
         credential,
-        scopes: scopes.into(),
+        scopes,
         route: route?.name.clone(),
         methods: methods?,
         paths: paths?.into(),
@@ -87,7 +86,7 @@ pub fn deny(notes: &mut Notes, at: &Section<RawDeny>, around: &Surroundings) -> 
         methods,
         paths: all_or_nothing(paths)?,
         query: parameters(raw.query.as_ref().map(|typed| &typed.value)),
-        scopes: scopes(notes, raw.scopes.as_ref()),
+        scopes: scopes(notes, raw.scopes.as_ref().map(|typed| typed.value.as_slice())),
         reason: raw.reason.as_deref().map(Arc::from),
     })
 }
@@ -198,21 +197,13 @@ fn fault(pattern: &str, admitted: AllowInPath) -> Option<String> {
     }
 }
 
-fn scopes(notes: &mut Notes, typed: Option<&At<Vec<At<String>>>>) -> Vec<Box<str>> {
-    let typed = typed.map_or(&[][..], |typed| &typed.value);
-    let mut scopes: Vec<Box<str>> = Vec::with_capacity(typed.len());
-    for scope in typed {
-        if check_scope(notes, scope) {
-            scopes.push(scope.value.as_str().into());
-        }
-    }
-    scopes.sort_unstable();
-    scopes.dedup();
-    scopes
+/// The scopes that were typed; a problem for each text that can't be one.
+pub fn scopes(notes: &mut Notes, typed: Option<&[At<String>]>) -> Scopes {
+    let good = typed.unwrap_or_default().iter().filter(|scope| check_scope(notes, scope));
+    good.map(|scope| scope.value.as_str().into()).collect()
 }
 
-/// Whether the text can be a scope; a problem if not.
-pub fn check_scope(notes: &mut Notes, scope: &At<String>) -> bool {
+fn check_scope(notes: &mut Notes, scope: &At<String>) -> bool {
     let good = is_scope(&scope.value);
     if !good {
         let message = format!("{} can't be a scope", quoted(&scope.value));

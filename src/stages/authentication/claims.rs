@@ -5,7 +5,7 @@ use super::denial::Why;
 use super::facts::Facts;
 use super::jwt::Policy;
 use crate::model::digest::Sha256;
-use crate::model::scopes::is_scope;
+use crate::model::scopes::{Scopes, is_scope};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
@@ -80,7 +80,7 @@ pub fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, Why>
 }
 
 /// Scopes as one text with spaces (RFC 6749 §3.3), or as a list.
-fn read_scopes(claim: &Value) -> Result<Vec<Box<str>>, Why> {
+fn read_scopes(claim: &Value) -> Result<Scopes, Why> {
     let scope = |text: &str| match is_scope(text) {
         true => Ok(Box::from(text)),
         false => Err(Why::ScopeMalformed),

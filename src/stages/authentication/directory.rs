@@ -3,28 +3,20 @@
 use super::denial::Why;
 use super::facts::Facts;
 use crate::model::digest::Sha256;
-use crate::model::scopes::{ScopeSet, ScopeTable};
+use crate::model::scopes::Scopes;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// The identities of every policy. A client is named by its index.
 #[derive(Debug, Default)]
 pub struct Directory {
-    clients: Vec<Listed>,
+    clients: Vec<Arc<str>>,
     names: HashMap<Arc<str>, usize>,
     tokens: HashMap<Arc<str>, HashMap<Box<str>, TokenIdentity>>,
     keys: HashMap<Sha256, KeyIdentity>,
     certificates: HashMap<Sha256, CertificateIdentity>,
     certificate_names: HashMap<Box<str>, CertificateIdentity>,
-}
-
-/// A client as far as authentication knows it.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Its name.
-    pub name: Arc<str>,
-    /// The scopes that its rules ask for.
-    pub asked: Arc<ScopeTable>,
 }
 
 /// What proves to be a client.
@@ -39,23 +31,25 @@ pub enum Identity {
         /// Whether only certificate-bound tokens count.
         bound_only: bool,
         /// What its tokens' scopes are capped by.
-        cap: Option<Vec<Box<str>>>,
+        cap: Option<Scopes>,
     },
     /// An API key.
     Key {
         /// Its digest.
         digest: Sha256,
         /// What it is good for.
-        scopes: Arc<Scopes>,
+        scopes: Scopes,
         /// When it ends, in seconds since 1970.
         expires: Option<i64>,
+        /// Whether somebody had it, since its policy was read.
+        seen: Arc<AtomicBool>,
     },
     /// A client certificate.
     Certificate {
         /// Its digest, or one of its names.
         certificate: CertificateKey,
         /// What it is good for.
-        scopes: Arc<Scopes>,
+        scopes: Scopes,
     },
 }
 
@@ -77,20 +71,11 @@ impl std::fmt::Display for CertificateKey {
     }
 }
 
-/// What somebody's credential is good for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scopes {
-    /// Every scope, as it was granted.
-    pub names: Vec<Box<str>>,
-    /// Those that the client's rules ask for.
-    pub set: ScopeSet,
-}
-
 #[derive(Debug)]
 struct TokenIdentity {
     client: usize,
     bound_only: bool,
-    cap: Option<Vec<Box<str>>>,
+    cap: Option<Scopes>,
 }
 
 /// An API key that a policy names.
@@ -98,11 +83,11 @@ struct TokenIdentity {
 pub struct KeyIdentity {
     /// Whose it is.
     pub client: usize,
-    /// Its number among all keys.
-    pub number: usize,
     /// What it is good for.
-    pub scopes: Arc<Scopes>,
+    pub scopes: Scopes,
     expires: Option<i64>,
+    /// Whether somebody had it.
+    pub seen: Arc<AtomicBool>,
 }
 
 /// A certificate that a policy names.
@@ -111,7 +96,7 @@ pub struct CertificateIdentity {
     /// Whose it is.
     pub client: usize,
     /// What it is good for.
-    pub scopes: Arc<Scopes>,
+    pub scopes: Scopes,
 }
 
 /// Whose a token is, and what it is good for there.
@@ -122,7 +107,7 @@ pub struct Owner {
     /// Whether only certificate-bound tokens count.
     pub bound_only: bool,
     /// What the token is good for.
-    pub scopes: Arc<Scopes>,
+    pub scopes: Scopes,
 }
 
 impl Directory {
@@ -131,23 +116,14 @@ impl Directory {
         Directory { keys: HashMap::with_capacity(keys), ..Directory::default() }
     }
 
-    /// Adds a client. An identity that leads to another one already is given back: it counts for
-    /// the first.
-    pub fn add<'i>(
-        &mut self,
-        client: Listed,
-        identities: &'i [Identity],
-    ) -> Vec<(&'i Identity, usize)> {
+    /// Adds a client. Tells of each identity that leads to another client already which one it is
+    /// and to whom it leads: it counts for the first.
+    pub fn add(&mut self, client: Arc<str>, identities: &[Identity]) -> Vec<(usize, usize)> {
         let index = self.clients.len();
-        self.names.entry(client.name.clone()).or_insert(index);
+        self.names.entry(client.clone()).or_insert(index);
         self.clients.push(client);
-        let mut taken = Vec::new();
-        for identity in identities {
-            if let Some(other) = self.enter(index, identity) {
-                taken.push((identity, other));
-            }
-        }
-        taken
+        let entered = identities.iter().map(|identity| self.enter(index, identity)).enumerate();
+        entered.filter_map(|(which, other)| Some((which, other?))).collect()
     }
 
     /// The client that has the identity already, if there is one.
@@ -161,12 +137,12 @@ impl Directory {
                 let (bound_only, cap) = (*bound_only, cap.clone());
                 of_issuer.insert(client_id.clone(), TokenIdentity { client, bound_only, cap });
             }
-            Identity::Key { digest, scopes, expires } => {
+            Identity::Key { digest, scopes, expires, seen } => {
                 if let Some(other) = self.keys.get(digest) {
                     return Some(other.client);
                 }
-                let (number, expires, scopes) = (self.keys.len(), *expires, scopes.clone());
-                self.keys.insert(*digest, KeyIdentity { client, number, scopes, expires });
+                let (scopes, expires, seen) = (scopes.clone(), *expires, seen.clone());
+                self.keys.insert(*digest, KeyIdentity { client, scopes, expires, seen });
             }
             Identity::Certificate { certificate, scopes } => {
                 let entry = CertificateIdentity { client, scopes: scopes.clone() };
@@ -188,8 +164,8 @@ impl Directory {
         None
     }
 
-    /// The client of this number.
-    pub fn client(&self, index: usize) -> Option<&Listed> {
+    /// The name of the client of this number.
+    pub fn client(&self, index: usize) -> Option<&Arc<str>> {
         self.clients.get(index)
     }
 
@@ -211,11 +187,10 @@ impl Directory {
     /// Whose a genuine token is; `None`: no policy names its client.
     pub fn owner(&self, facts: &Facts) -> Option<Owner> {
         let identity = self.tokens.get(&*facts.issuer)?.get(&*facts.client_id)?;
-        let asked = &self.clients.get(identity.client)?.asked;
-        let cap = identity.cap.as_ref();
-        let granted = facts.scopes.iter().filter(|scope| cap.is_none_or(|cap| cap.contains(scope)));
-        let names = granted.cloned().collect();
-        let scopes = Arc::new(Scopes::new(names, asked));
+        let scopes = match &identity.cap {
+            Some(cap) => facts.scopes.iter().filter(|scope| cap.contains(scope)).cloned().collect(),
+            None => facts.scopes.clone(),
+        };
         Some(Owner { client: identity.client, bound_only: identity.bound_only, scopes })
     }
 
@@ -241,16 +216,6 @@ impl Directory {
         }
     }
 
-    /// The number of the key of this digest.
-    pub fn number(&self, digest: &Sha256) -> Option<usize> {
-        self.keys.get(digest).map(|key| key.number)
-    }
-
-    /// The digests of all keys with their numbers.
-    pub fn keys(&self) -> impl Iterator<Item = (&Sha256, usize)> {
-        self.keys.iter().map(|(digest, key)| (digest, key.number))
-    }
-
     /// The identities of a certificate: by its digest first, then by each of its names.
     pub fn certificate<'d>(
         &'d self,
@@ -259,13 +224,5 @@ impl Directory {
     ) -> impl Iterator<Item = &'d CertificateIdentity> {
         let by_name = names.iter().filter_map(|name| self.certificate_names.get(name));
         self.certificates.get(digest).into_iter().chain(by_name)
-    }
-}
-
-impl Scopes {
-    /// For a client whose rules ask for these.
-    pub fn new(names: Vec<Box<str>>, asked: &ScopeTable) -> Scopes {
-        let set = asked.set(&names);
-        Scopes { names, set }
     }
 }

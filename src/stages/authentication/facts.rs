@@ -2,6 +2,7 @@
 
 use super::denial::Why;
 use crate::model::digest::Sha256;
+use crate::model::scopes::Scopes;
 use std::sync::Arc;
 
 /// What a genuine token says: of a JWT its claims, of an opaque token what its issuer answered.
@@ -12,7 +13,7 @@ pub struct Facts {
     /// The client that the issuer gave it to.
     pub client_id: Box<str>,
     /// What it is good for.
-    pub scopes: Vec<Box<str>>,
+    pub scopes: Scopes,
     /// The last moment it is taken at, leeway included, in seconds since 1970.
     pub expires: i64,
     /// SHA-256 of the only certificate it may be used with (RFC 8705 §3.1).

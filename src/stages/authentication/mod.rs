@@ -17,9 +17,10 @@ pub mod presented;
 pub mod strict_json;
 
 use crate::model::digest::Sha256;
+use crate::model::scopes::Scopes;
 use crate::refusal::{Refusal, Shown};
 use denial::Denial;
-use directory::{Directory, Owner, Scopes};
+use directory::{Directory, Owner};
 use facts::Facts;
 use presented::invalid;
 use smallvec::SmallVec;
@@ -104,7 +105,7 @@ pub struct Client {
     index: usize,
     name: Arc<str>,
     scheme: Scheme,
-    scopes: Arc<Scopes>,
+    scopes: Scopes,
     /// What it was proved by, so that it can be proved again under other policies.
     proofs: Proofs,
 }
@@ -143,14 +144,8 @@ impl Client {
     ///
     /// # Errors
     /// `client-unknown`.
-    pub fn supposed(
-        directory: &Directory,
-        name: &str,
-        scopes: Vec<Box<str>>,
-    ) -> Result<Client, Denial> {
+    pub fn supposed(directory: &Directory, name: &str, scopes: Scopes) -> Result<Client, Denial> {
         let index = directory.named(name).ok_or(UNKNOWN)?;
-        let asked = directory.client(index).map(|client| client.asked.clone()).unwrap_or_default();
-        let scopes = Arc::new(Scopes::new(scopes, &asked));
         admit(directory, index, Scheme::None, scopes, Proofs::new())
     }
 }
@@ -204,7 +199,7 @@ pub fn identify(
 struct Known<'a> {
     client: usize,
     scheme: Scheme,
-    scopes: &'a Arc<Scopes>,
+    scopes: &'a Scopes,
 }
 
 /// The better of two credentials, if both are the same client's.
@@ -227,9 +222,9 @@ fn admit(
     directory: &Directory,
     index: usize,
     scheme: Scheme,
-    scopes: Arc<Scopes>,
+    scopes: Scopes,
     proofs: Proofs,
 ) -> Result<Client, Denial> {
-    let listed = directory.client(index).ok_or(UNKNOWN)?;
-    Ok(Client { index, name: listed.name.clone(), scheme, scopes, proofs })
+    let name = directory.client(index).ok_or(UNKNOWN)?.clone();
+    Ok(Client { index, name, scheme, scopes, proofs })
 }

@@ -10,6 +10,7 @@ use super::matcher::{Branches, Matcher};
 use super::rules;
 use super::target;
 use crate::model::path::{PathPattern, Segment};
+use crate::model::percent;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
 /// Sets of branches after which a search gives up: nobody writes patterns that need as many.
@@ -157,7 +158,7 @@ fn letters(all: &[&Paths]) -> Vec<Letter> {
     for (word, is_prefix) in words(true) {
         add(target::canonical(word), *is_prefix);
         add(target::canonical(word).to_ascii_uppercase(), *is_prefix);
-        add(escaped(word), *is_prefix);
+        add(percent::encode(word).into_bytes(), *is_prefix);
     }
     let letter = |exact: Vec<u8>| Letter { folded: target::folded(&exact), exact };
     let mut letters: Vec<Letter> = texts.into_iter().map(letter).collect();
@@ -177,18 +178,6 @@ fn fresh(all: &[&Paths]) -> Vec<u8> {
         word.push(b'x');
     }
     word
-}
-
-/// With everything escaped that may be.
-fn escaped(word: &[u8]) -> Vec<u8> {
-    let mut text = Vec::new();
-    for &octet in word {
-        match octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
-            true => text.push(octet),
-            false => text.extend_from_slice(format!("%{octet:02X}").as_bytes()),
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ pub fn authorize(
         let Some(rule) = at(&own.rules.allows, number) else { continue };
         let fits =
             rule.methods.contains(request.method) && query::allows(&rule.query, request.query);
-        if fits && client.scopes().set.holds(&rule.needs) {
+        if fits && client.scopes().holds(&rule.scopes) {
             return Ok(Grant { rule: rule.clone() });
         }
         if fits {
@@ -146,7 +146,7 @@ fn denied_by<'r>(
 ) -> Option<&'r Deny> {
     let matches = |deny: &&Deny| {
         deny.methods.is_none_or(|methods| methods.contains(request.method))
-            && deny.scopes.iter().all(|scope| client.scopes().names.contains(scope))
+            && client.scopes().holds(&deny.scopes)
             && query::denies(&deny.query, request.query)
     };
     matcher.matches(path).into_iter().filter_map(|n| at(&rules.denies, n)).find(matches)

@@ -15,6 +15,12 @@ pub struct Parameter {
     pub value: String,
 }
 
+impl std::fmt::Display for Parameter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
+}
+
 /// Whether the query has each of these once, with this value; names that differ in case only count
 /// as one, which is then repeated.
 pub fn allows(needed: &[Parameter], query: Option<&str>) -> bool {

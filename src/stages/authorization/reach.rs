@@ -5,6 +5,7 @@ use super::coverage::{Found, Paths, find};
 use super::query::Parameter;
 use super::rules::{Allow, Deny, Rules};
 use crate::model::path::PathPattern;
+use crate::model::scopes::Scopes;
 
 /// Why no request ever comes to a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub struct Given<'r> {
     /// The parameters that rules ask for. One that is not here is absent, or has another value.
     pub query: &'r [(&'r str, Asked<'r>)],
     /// What the credential is good for.
-    pub scopes: &'r [Box<str>],
+    pub scopes: &'r Scopes,
 }
 
 /// How a parameter that rules ask for stands in a query.
@@ -47,7 +48,7 @@ impl<'r> Given<'r> {
         *allow.route == *self.route
             && allow.methods.contains(self.method)
             && allow.query.iter().all(has)
-            && holds(self.scopes, &allow.scopes)
+            && self.scopes.holds(&allow.scopes)
     }
 
     /// Whether the deny matches every such request on its paths.
@@ -64,18 +65,13 @@ impl<'r> Given<'r> {
         deny.route.as_ref().is_none_or(|of| **of == *self.route)
             && deny.methods.is_none_or(|of| of.contains(self.method))
             && deny.query.iter().all(has)
-            && holds(self.scopes, &deny.scopes)
+            && self.scopes.holds(&deny.scopes)
     }
 
     /// The denies that match.
     pub fn denies_of(self, rules: &'r Rules) -> impl Iterator<Item = &'r Deny> {
         rules.denies.iter().filter(move |deny| self.denies(deny))
     }
-}
-
-/// Whether all of `needed` are there.
-pub fn holds(scopes: &[Box<str>], needed: &[Box<str>]) -> bool {
-    needed.iter().all(|scope| scopes.contains(scope))
 }
 
 /// The query that a rule asks for, and nothing else.

@@ -6,7 +6,7 @@ use super::target;
 use crate::model::limits::{Limits, Priority};
 use crate::model::methods::MethodSet;
 use crate::model::path::{PathPattern, Segment};
-use crate::model::scopes::ScopeSet;
+use crate::model::scopes::Scopes;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
@@ -62,10 +62,8 @@ pub struct Allow {
     pub paths: Box<[PathPattern]>,
     /// What the query has to hold.
     pub query: Box<[Parameter]>,
-    /// Every scope that is needed, sorted.
-    pub scopes: Box<[Box<str>]>,
-    /// The same, as places in the client's table.
-    pub needs: ScopeSet,
+    /// Every scope that is needed.
+    pub scopes: Scopes,
     /// Of writes under this rule; `None`: the route says it.
     pub idempotency: Option<Idempotency>,
     /// Name of the vendor's credential; `None`: the route's, or the vendor's own.
@@ -88,7 +86,7 @@ pub struct Deny {
     /// What the query may not hold.
     pub query: Vec<Parameter>,
     /// Which credentials: those that are good for all of these.
-    pub scopes: Vec<Box<str>>,
+    pub scopes: Scopes,
     /// Why.
     pub reason: Option<Arc<str>>,
 }
