@@ -23,9 +23,9 @@ test: tools format clippy unit shipped clients ## Everything that has to hold
 
 lint: tools format clippy ## Format and lints only
 
-bench: tools ## CPU and memory per request beside a bare pingora proxy (long)
+bench: tools ## CPU, memory and instructions, each beside a control (long; instructions need valgrind)
 	$(CARGO) build --locked --release --bin erpgate --examples
-	$(CARGO) bench --locked --bench stream_lane
+	$(CARGO) bench --locked --bench stream_lane --bench access
 
 clean: ## Remove what was built (certificates and data stay)
 	$(CARGO) clean

@@ -4,6 +4,8 @@
 //! `make bench`, or `cargo bench --bench stream_lane -- cpu|idle|streams` for a part of it. All
 //! figures are printed, none is asserted: only a bench that can't be run fails.
 
+#[path = "stream_lane/credential.rs"]
+mod credential;
 #[path = "stream_lane/load.rs"]
 mod load;
 #[path = "stream_lane/processes.rs"]

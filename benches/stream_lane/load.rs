@@ -1,5 +1,6 @@
 //! The load: raw requests over connections that stay, and answers that are counted, not kept.
 
+use crate::credential::TOKEN;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ const PIECE: usize = 128 << 10;
 
 /// A request as integrations send them: ten fields.
 pub fn ordinary(address: SocketAddr) -> Arc<[u8]> {
-    let token = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.".repeat(8);
+    let token = &*TOKEN;
     let request = format!(
         "GET /erp/services/rest/record/v1/salesOrder/7?expandSubResources=true HTTP/1.1\r\n\
          Host: {address}\r\n\
@@ -33,13 +34,14 @@ pub fn ordinary(address: SocketAddr) -> Arc<[u8]> {
 
 /// A request for an answer of this length.
 pub fn download(address: SocketAddr, length: u64) -> Vec<u8> {
-    format!("GET /bulk/stream/{length} HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes()
+    let fields = format!("Host: {address}\r\nAuthorization: Bearer {}\r\n", &*TOKEN);
+    format!("GET /bulk/stream/{length} HTTP/1.1\r\n{fields}\r\n").into_bytes()
 }
 
 /// The head of a request with a body of this length.
 pub fn upload(address: SocketAddr, length: u64) -> Vec<u8> {
-    format!("POST /bulk/sink HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n")
-        .into_bytes()
+    let fields = format!("Host: {address}\r\nAuthorization: Bearer {}\r\n", &*TOKEN);
+    format!("POST /bulk/sink HTTP/1.1\r\n{fields}Content-Length: {length}\r\n\r\n").into_bytes()
 }
 
 /// Opens connections, each of which has had one answer.

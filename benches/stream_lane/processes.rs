@@ -1,5 +1,6 @@
 //! The processes of a bench: started on free ports, read from `/proc`, ended by dropping them.
 
+use crate::credential::{ISSUER, SECRET, write_policy};
 use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -114,11 +115,13 @@ name = "bulk"
 path = "/bulk"
 vendor = "erp"
 body_max = "none"
-"#
+{ISSUER}"#
         );
         fs::write(&path, config)?;
+        write_policy(self.folder.path())?;
         let mut command = Command::new(&self.erpgate);
         command.args(["run", "--config"]).arg(&path).env("BENCH_TOKEN", "a".repeat(64));
+        command.env(SECRET.0, SECRET.1);
         command.stdout(log);
         Process::start(command, address)
     }
