@@ -3,9 +3,9 @@
 //!
 //! Every decision leaves an [`Access`] in the exchange, which the shell writes into the audit log.
 
+use crate::adapters::failed_auth::Asker;
 use crate::exchange::{Access, Exchange};
-use crate::identity::Showing;
-use crate::model::rates::retry_after_seconds;
+use crate::identity::{Showing, UNANSWERED, held_off};
 use crate::refusal::{Refusal, Shown};
 use crate::stages::authentication::denial::Denial;
 use crate::stages::authentication::presented::{self, Credential, Places};
@@ -14,6 +14,10 @@ use crate::stages::authorization::{self, Forbidden, Grant, Request};
 use crate::state::{Snapshot, State};
 use http::HeaderMap;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// The request's time is over before anybody could say what its token is.
+const LATE: Denial = Denial { refusal: Refusal::DeadlineExceeded, reason: "deadline-exceeded" };
 
 /// Decides which client a request belongs to.
 ///
@@ -41,10 +45,8 @@ pub async fn authenticate(
     match decided {
         Ok(client) => Ok(client),
         Err(denial) => {
-            if matches!(denial.refusal, Refusal::TokenInvalid(_)) {
-                let failed = &state.tokens.failed;
-                let gcra = exchange.snapshot.failed_auth;
-                failed.count(exchange.arrival.address, gcra, state.clock.exact_ns());
+            if matches!(denial.refusal, Refusal::TokenInvalid(_)) || denial.reason == UNANSWERED {
+                asker(state, exchange).count();
             }
             let identity = proofs.first().map(Proof::describe);
             let refusal = bar(exchange, scheme, None, Forbidden::from(denial));
@@ -138,7 +140,13 @@ async fn prove(
         passthrough: taken.route.is_passthrough(),
         key_fields: &taken.route.vendor.profile.key_headers,
     };
-    let shown = presented::find(headers, arrival.query.as_deref(), places)?;
+    let shown = match presented::find(headers, arrival.query.as_deref(), places) {
+        Ok(shown) => shown,
+        Err(denial) => {
+            hold_off(&asker(state, exchange))?;
+            return Err(denial);
+        }
+    };
     if !shown.is_empty()
         && !arrival.https
         && !arrival.listener.address.ip().to_canonical().is_loopback()
@@ -159,8 +167,11 @@ async fn prove(
                 match state.tokens.known(token, showing) {
                     Some(proof) => proof,
                     None => {
-                        hold_off(state, exchange)?;
-                        state.tokens.verify(token, showing).await?
+                        let asker = asker(state, exchange);
+                        hold_off(&asker)?;
+                        let left = exchange.time_left(Instant::now());
+                        let verified = state.tokens.verify(token, showing, &asker);
+                        tokio::time::timeout(left, verified).await.map_err(|_| LATE)??
                     }
                 }
             }
@@ -180,7 +191,7 @@ fn prove_key(state: &State, exchange: &Exchange, key: &str, shown: Shown) -> Res
     let digest = api_key::digest(key);
     let listed = digest.ok().and_then(|d| directory.key(&d, state.clock.unix_seconds()).ok());
     if !listed.is_some_and(|key| key.seen.load(Ordering::Relaxed)) {
-        hold_off(state, exchange)?;
+        hold_off(&asker(state, exchange))?;
         if let Some(key) = listed {
             key.seen.store(true, Ordering::Relaxed);
         }
@@ -189,16 +200,14 @@ fn prove_key(state: &State, exchange: &Exchange, key: &str, shown: Shown) -> Res
     Ok(Proof::Key { digest, shown })
 }
 
-/// What would have to be looked at is not, where an address was wrong too often.
-fn hold_off(state: &State, exchange: &Exchange) -> Result<(), Denial> {
+fn asker(state: &State, exchange: &Exchange) -> Asker {
     let (address, gcra) = (exchange.arrival.address, exchange.snapshot.failed_auth);
-    match state.tokens.failed.wait(address, gcra, state.clock.exact_ns()) {
-        Some(wait) => {
-            let refusal = Refusal::RateLimited(retry_after_seconds(wait));
-            Err(Denial { refusal, reason: "failed-auth-rate" })
-        }
-        None => Ok(()),
-    }
+    state.tokens.failed.asker(address, gcra, state.clock.clone())
+}
+
+/// What would have to be looked at is not, where an address was wrong too often.
+fn hold_off(asker: &Asker) -> Result<(), Denial> {
+    asker.wait().map_or(Ok(()), |wait| Err(held_off(wait)))
 }
 
 fn permit(snapshot: &Snapshot, exchange: &Exchange, client: &Client) -> Result<Grant, Forbidden> {

@@ -4,12 +4,13 @@
 //! The tokens outlive a reload; each one is looked at again under the policies and keys in force
 //! before it counts.
 
-use crate::adapters::failed_auth::FailedAuth;
-use crate::adapters::introspection::Introspector;
+use crate::adapters::failed_auth::{Asker, FailedAuth};
+use crate::adapters::introspection::{Introspector, Unanswered};
 use crate::adapters::key_source::{Held, KeySource, Location, Unrenewed, Wanted};
 use crate::adapters::log::Log;
 use crate::adapters::web::Web;
 use crate::config::{self, Introspection, TokenSource};
+use crate::model::digest::Sha256;
 use crate::model::rates::retry_after_seconds;
 use crate::refusal::{Refusal, Shown};
 use crate::stages::authentication::denial::{Denial, Why};
@@ -35,11 +36,14 @@ const REFUSED_KEPT: Duration = Duration::from_secs(5);
 /// When to ask again about an opaque token that its issuer says nothing about.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
+/// Why a token is not taken that its issuer said nothing about.
+pub const UNANSWERED: &str = "introspection-unavailable";
+
 /// Tokens that were verified or refused, compared whole, and addresses that were wrong.
 pub struct Tokens {
     verified: Cache<Arc<str>, Arc<Verified>>,
     /// With the number of the issuer that refused it.
-    refused: Cache<Arc<str>, (u64, Why)>,
+    refused: Cache<Sha256, (u64, Why)>,
     /// Failed authentications.
     pub failed: FailedAuth,
 }
@@ -76,6 +80,7 @@ struct Verified {
 #[derive(Default)]
 pub struct Issuers(Vec<Issuer>);
 
+#[derive(Clone)]
 struct Issuer {
     /// Tells it from the same issuer under other rules.
     number: u64,
@@ -110,19 +115,18 @@ impl Issuers {
         means: &Means,
     ) -> Issuers {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
-        let kept = |config: &Arc<config::Issuer>| {
-            let same = |issuer: &&Issuer| issuer.config == *config;
-            previous.and_then(|previous| previous.0.iter().find(same))
-        };
-        let issuers = configured.iter().map(|config| match kept(config) {
-            Some(kept) => {
-                Issuer { number: kept.number, config: config.clone(), source: kept.source.clone() }
+        let before = previous.map_or(&[][..], |previous| &previous.0);
+        let issuers = configured.iter().map(|config| {
+            if let Some(same) = before.iter().find(|issuer| issuer.config == *config) {
+                return Issuer { config: config.clone(), ..same.clone() };
             }
-            None => Issuer {
+            // Other rules may look at the same keys, also while nobody could fetch them.
+            let source = before.iter().find(|issuer| has_same_keys(&issuer.config, config));
+            Issuer {
                 number: NUMBERS.fetch_add(1, Ordering::Relaxed),
                 config: config.clone(),
-                source: Source::of(config, means),
-            },
+                source: source.map_or_else(|| Source::of(config, means), |it| it.source.clone()),
+            }
         });
         Issuers(issuers.collect())
     }
@@ -141,6 +145,15 @@ impl Issuers {
     fn numbered(&self, number: u64) -> Option<&Issuer> {
         self.0.iter().find(|issuer| issuer.number == number)
     }
+}
+
+/// Whether keys that were fetched for one issuer are those of the other.
+fn has_same_keys(one: &config::Issuer, other: &config::Issuer) -> bool {
+    let is_fetched = matches!(one.source, TokenSource::Uri(_) | TokenSource::Discovery);
+    let (a, b) = (&one.policy, &other.policy);
+    is_fetched
+        && one.source == other.source
+        && (&a.name, &a.issuer, &a.algorithms) == (&b.name, &b.issuer, &b.algorithms)
 }
 
 impl Source {
@@ -195,11 +208,20 @@ impl Tokens {
     /// Whether a token that is not known is genuine, and what it says.
     ///
     /// # Errors
-    /// `token-invalid`, `issuer-unavailable`.
-    pub async fn verify(&self, token: &str, showing: Showing<'_>) -> Result<Proof, Denial> {
+    /// `token-invalid`, `issuer-unavailable`, and `rate-limited` where whoever shows it turns out
+    /// to be wrong too often.
+    pub async fn verify(
+        &self,
+        token: &str,
+        showing: Showing<'_>,
+        asker: &Asker,
+    ) -> Result<Proof, Denial> {
+        if token.len() > jwt::TOKEN_BYTES_MAX {
+            return Err(invalid(Why::TooLong, Shown::Token));
+        }
         let verified = match jwt::is_jwt(token) {
-            true => self.verify_jwt(token, showing).await?,
-            false => self.ask(token, showing, None).await?,
+            true => self.verify_jwt(token, showing, asker).await?,
+            false => self.ask(token, showing, asker, None).await?,
         };
         let verified = Arc::new(verified);
         self.verified.insert(token.into(), verified.clone());
@@ -232,7 +254,12 @@ impl Tokens {
         Some(again.proof())
     }
 
-    async fn verify_jwt(&self, token: &str, showing: Showing<'_>) -> Result<Verified, Denial> {
+    async fn verify_jwt(
+        &self,
+        token: &str,
+        showing: Showing<'_>,
+        asker: &Asker,
+    ) -> Result<Verified, Denial> {
         let refused = |why| invalid(why, Shown::Token);
         let unverified = jwt::take_apart(token).map_err(refused)?;
         let named = unverified.issuer().map_err(refused)?;
@@ -241,7 +268,7 @@ impl Tokens {
         let issuer = issuer.ok_or_else(|| refused(Why::IssuerUnknown))?;
         let policy = &issuer.config.policy;
         if matches!(issuer.source, Source::Asked(_)) {
-            return self.ask(token, showing, Some(issuer)).await;
+            return self.ask(token, showing, asker, Some(issuer)).await;
         }
         // Before any key is looked for: what can't be true must not make anybody fetch keys.
         unverified.check_header(policy).map_err(refused)?;
@@ -270,6 +297,7 @@ impl Tokens {
         &self,
         token: &str,
         showing: Showing<'_>,
+        asker: &Asker,
         named: Option<&Issuer>,
     ) -> Result<Verified, Denial> {
         let refused = |why| invalid(why, Shown::Token);
@@ -278,28 +306,36 @@ impl Tokens {
         // A token that says whose it is is shown to nobody else.
         let issuer = issuer.filter(|issuer| named.is_none_or(|n| n.number == issuer.number));
         let issuer = issuer.ok_or_else(|| refused(Why::NobodyToAsk))?;
-        if let Some((by, why)) = self.refused.get(token)
+        let digest = Sha256::of(token.as_bytes());
+        if let Some((by, why)) = self.refused.get(&digest)
             && by == issuer.number
         {
             return Err(refused(why));
         }
         let Source::Asked(introspector) = &issuer.source else {
-            return Err(unavailable(ASK_AGAIN));
+            return Err(unanswered());
         };
-        let answer = introspector.ask(token).await.map_err(|_| unavailable(ASK_AGAIN))?;
+        let answer = introspector.ask(token, asker).await.map_err(|why| match why {
+            Unanswered::Unavailable => unanswered(),
+            Unanswered::HeldOff(wait) => held_off(wait),
+        })?;
         let facts = opaque::judge(&answer, &issuer.config.policy, showing.now);
         let facts = Arc::new(facts.map_err(|why| match why {
             Some(why) => {
-                self.refused.insert(token.into(), (issuer.number, why));
+                self.refused.insert(digest, (issuer.number, why));
                 refused(why)
             }
-            None => unavailable(ASK_AGAIN),
+            None => unanswered(),
         })?);
         Ok(Verified {
             issuer: issuer.number,
             keys: 0,
             scheme: Scheme::Opaque,
-            until: facts.expires.min(showing.now.saturating_add(opaque::KEPT_SECONDS)),
+            // RFC 7662 §4: no longer than `exp`, without leeway.
+            until: facts
+                .expires
+                .saturating_sub(issuer.config.policy.leeway)
+                .min(showing.now.saturating_add(opaque::KEPT_SECONDS)),
             generation: showing.generation,
             owner: showing.directory.owner(&facts),
             facts,
@@ -324,7 +360,7 @@ impl Issuer {
             Source::Fetched(source) => source,
             Source::Fixed(held) if other_than.is_none() => return Ok(held.clone()),
             Source::Fixed(_) => return Err(invalid(Why::KeyUnknown, Shown::Token)),
-            Source::Asked(_) => return Err(unavailable(ASK_AGAIN)),
+            Source::Asked(_) => return Err(unanswered()),
         };
         if let Some(held) = source.held().filter(|_| other_than.is_none()) {
             return Ok(held);
@@ -340,4 +376,15 @@ impl Issuer {
 fn unavailable(wait: Duration) -> Denial {
     let refusal = Refusal::IssuerUnavailable(retry_after_seconds(wait));
     Denial { refusal, reason: "issuer-unavailable" }
+}
+
+/// An introspecting issuer said nothing: what was shown may be anything.
+fn unanswered() -> Denial {
+    Denial { reason: UNANSWERED, ..unavailable(ASK_AGAIN) }
+}
+
+/// Too many credentials of this address were wrong.
+pub fn held_off(wait: Duration) -> Denial {
+    let refusal = Refusal::RateLimited(retry_after_seconds(wait));
+    Denial { refusal, reason: "failed-auth-rate" }
 }

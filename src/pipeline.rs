@@ -101,6 +101,10 @@ pub fn find_route(
         }
     };
     validation::check_path(sound, head.path, route.allow_in_path)?;
+    if let Some(taken) = &exchange.taken {
+        let table = &exchange.snapshot.table;
+        routing::check_spelling(table, taken.matched, head.authority, head.path)?;
+    }
     routing::check_method(route.methods, head.method)?;
     Ok((sound, route))
 }
@@ -131,7 +135,7 @@ pub fn equip(exchange: &Exchange, headers: &HeaderMap, parent_id: u64) -> Option
         host: exchange.snapshot.hosts.get(taken.matched.route())?,
         forwarded: vendor.forwarded,
         passthrough: matches!(chosen, Credential::Passthrough),
-        key_fields: &vendor.profile.key_headers,
+        reserved: &vendor.reserved,
         credential,
         via: &exchange.snapshot.via,
     };

@@ -176,15 +176,18 @@ fn look_at(leaf: &CertificateDer<'_>) -> Certificate {
         let names = certificate.subject_alternative_name().ok()??;
         Some(names.value.general_names.iter().filter_map(name).collect())
     });
-    Certificate { digest, names: names.unwrap_or_default() }
+    // One that could not be read would not have been verified.
+    let not_after = parsed.as_ref().map_or(0, |(_, it)| it.validity().not_after.timestamp());
+    Certificate { digest, names: names.unwrap_or_default(), not_after }
 }
 
-/// A name that a policy can name; case makes no difference in any of them that is compared.
+/// A name that a policy can name; in URIs case makes a difference (RFC 3986 §6.2.2.1).
 fn name(name: &GeneralName<'_>) -> Option<Box<str>> {
     match name {
-        GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => {
+        GeneralName::DNSName(name) | GeneralName::RFC822Name(name) => {
             Some(name.to_ascii_lowercase().into())
         }
+        GeneralName::URI(name) => Some((*name).into()),
         _ => None,
     }
 }

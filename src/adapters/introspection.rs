@@ -1,7 +1,9 @@
 //! Asks an issuer about opaque tokens (RFC 7662): each token once at a time, and only so many at
 //! once.
 
+use super::failed_auth::Asker;
 use super::web::Web;
+use crate::model::digest::Sha256;
 use crate::model::percent;
 use crate::model::secret::Secret;
 use std::collections::HashMap;
@@ -18,11 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an answer is still given to whoever asks the same.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The issuer did not answer, or not in time.
+/// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unavailable;
+pub enum Unanswered {
+    /// The issuer did not answer, or not in time.
+    Unavailable,
+    /// It was not asked: whoever showed the token was wrong too often meanwhile, and has to wait.
+    HeldOff(Duration),
+}
 
-type Answer = Option<Result<Arc<[u8]>, Unavailable>>;
+type Answer = Option<Result<Arc<[u8]>, Unanswered>>;
 
 /// One issuer's introspection endpoint.
 pub struct Introspector {
@@ -31,8 +38,8 @@ pub struct Introspector {
     secret: Secret,
     web: Arc<Web>,
     permits: Semaphore,
-    /// Tokens that the issuer is being asked about, compared whole.
-    under_way: Mutex<HashMap<Box<str>, watch::Receiver<Answer>>>,
+    /// Tokens that the issuer is being asked about.
+    under_way: Mutex<HashMap<Sha256, watch::Receiver<Answer>>>,
 }
 
 impl Introspector {
@@ -47,50 +54,62 @@ impl Introspector {
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn ask(self: &Arc<Self>, token: &str) -> Result<Arc<[u8]>, Unavailable> {
-        let mut answer = self.join(token).ok_or(Unavailable)?;
+    pub async fn ask(
+        self: &Arc<Self>,
+        token: &str,
+        asker: &Asker,
+    ) -> Result<Arc<[u8]>, Unanswered> {
+        let mut answer = self.join(token, asker).ok_or(Unanswered::Unavailable)?;
         let answered = answer.wait_for(Option::is_some);
         match tokio::time::timeout(PATIENCE, answered).await {
-            Ok(Ok(answer)) => answer.clone().unwrap_or(Err(Unavailable)),
-            _ => Err(Unavailable),
+            Ok(Ok(answer)) => answer.clone().unwrap_or(Err(Unanswered::Unavailable)),
+            _ => Err(Unanswered::Unavailable),
         }
     }
 
     /// The answer to come; `None`: too much is asked already.
-    fn join(self: &Arc<Self>, token: &str) -> Option<watch::Receiver<Answer>> {
+    fn join(self: &Arc<Self>, token: &str, asker: &Asker) -> Option<watch::Receiver<Answer>> {
         let mut under_way = lock(&self.under_way);
-        if let Some(answer) = under_way.get(token) {
+        let digest = Sha256::of(token.as_bytes());
+        if let Some(answer) = under_way.get(&digest) {
             return Some(answer.clone());
         }
         if under_way.len() >= WAITING_MAX {
             return None;
         }
         let (tell, answer) = watch::channel(None);
-        under_way.insert(token.into(), answer.clone());
-        let (this, token) = (self.clone(), Box::<str>::from(token));
+        under_way.insert(digest, answer.clone());
+        let (this, token, asker) = (self.clone(), Box::<str>::from(token), asker.clone());
         // A task of its own: the first who asked may leave, the others stay.
         tokio::spawn(async move {
-            let result = tokio::time::timeout(PATIENCE, this.fetch(&token)).await;
+            let result = tokio::time::timeout(PATIENCE, this.fetch(&token, &asker)).await;
             // Without receivers nobody has to be told.
-            let _ = tell.send(Some(result.unwrap_or(Err(Unavailable))));
+            let _ = tell.send(Some(result.unwrap_or(Err(Unanswered::Unavailable))));
+            drop(token);
             // Who looked for what is remembered a moment too early asks nobody else.
             tokio::time::sleep(LINGER).await;
-            lock(&this.under_way).remove(&token);
+            lock(&this.under_way).remove(&digest);
         });
         Some(answer)
     }
 
-    async fn fetch(&self, token: &str) -> Result<Arc<[u8]>, Unavailable> {
+    async fn fetch(&self, token: &str, asker: &Asker) -> Result<Arc<[u8]>, Unanswered> {
         // Never closed.
-        let _permit = self.permits.acquire().await.map_err(|_| Unavailable)?;
+        let asking = asker.asking();
+        let _own = asking.acquire().await.map_err(|_| Unanswered::Unavailable)?;
+        let _permit = self.permits.acquire().await.map_err(|_| Unanswered::Unavailable)?;
+        // Many wait here at once, and the first of them may have been wrong.
+        if let Some(wait) = asker.wait() {
+            return Err(Unanswered::HeldOff(wait));
+        }
         let form =
             format!("token={}&token_type_hint=access_token", percent::encode(token.as_bytes()));
         // RFC 6749 §2.3.1: both are form-encoded before they are joined.
-        let (id, secret) =
-            (percent::encode(self.client_id.as_bytes()), percent::encode(self.secret.expose()));
+        let id = percent::encode(self.client_id.as_bytes());
+        let secret = percent::encode(self.secret.expose());
         match self.web.post(&self.url, form, (id, secret)).await {
             Ok(answer) => Ok(answer.body.into()),
-            Err(_) => Err(Unavailable),
+            Err(_) => Err(Unanswered::Unavailable),
         }
     }
 }

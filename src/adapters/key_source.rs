@@ -228,8 +228,9 @@ impl Fetcher {
     async fn discover(&self, issuer: &str) -> Result<String, String> {
         let mut why = String::new();
         for url in metadata_urls(issuer) {
-            match self.web.get(&url).await {
-                Ok(answer) => return keys_uri(&answer.body, issuer),
+            let answer = self.web.get(&url).await;
+            match answer.and_then(|answer| keys_uri(&answer.body, issuer)) {
+                Ok(uri) => return Ok(uri),
                 Err(error) => why = error,
             }
         }
@@ -279,20 +280,24 @@ fn keys_uri(document: &[u8], issuer: &str) -> Result<String, String> {
     }
     let uri = members.get("jwks_uri").and_then(serde_json::Value::as_str);
     let uri = uri.ok_or("metadata: they have no `jwks_uri`")?;
-    match is_guarded(uri) {
+    match scheme(uri) == Some("https") || is_local(uri) && is_local(issuer) {
         true => Ok(uri.to_owned()),
         false => Err("metadata: their `jwks_uri` is not https".to_owned()),
     }
 }
 
-/// Whether nobody on the way can put other keys in place of the issuer's: https, or a loopback
-/// address.
-fn is_guarded(uri: &str) -> bool {
+fn scheme(uri: &str) -> Option<&str> {
+    uri.split_once("://").map(|(scheme, _)| scheme)
+}
+
+/// Whether it stays on this machine, where nobody on the way can put other keys in place of the
+/// issuer's.
+fn is_local(uri: &str) -> bool {
     let Ok(url) = reqwest::Url::parse(uri) else { return false };
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let address = host.parse::<std::net::IpAddr>();
-    let is_loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-    url.scheme() == "https" || (url.scheme() == "http" && is_loopback)
+    url.scheme() == "http"
+        && (host == "localhost" || address.is_ok_and(|address| address.is_loopback()))
 }
 
 #[cfg(test)]
@@ -324,9 +329,11 @@ mod tests {
             keys_uri(document.as_bytes(), "https://as.test")
         };
         assert_eq!(uri("https://as.test", "https://as.test/k"), Ok("https://as.test/k".into()));
-        assert!(uri("https://as.test", "http://127.0.0.1:1/k").is_ok());
-        assert!(uri("https://as.test", "http://[::1]:1/k").is_ok());
+        let local = br#"{"issuer":"http://[::1]:1","jwks_uri":"http://127.0.0.1:1/k"}"#;
+        assert!(keys_uri(local, "http://[::1]:1").is_ok());
         for (issuer, keys) in [
+            // Its keys would be whoever's listens here.
+            ("https://as.test", "http://127.0.0.1:1/k"),
             ("https://as.test/", "https://as.test/k"),
             ("https://evil.test", "https://as.test/k"),
             ("https://as.test", "http://as.test/k"),

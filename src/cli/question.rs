@@ -3,6 +3,7 @@
 use crate::access;
 use crate::config::Listener;
 use crate::exchange::{Arrival, Exchange};
+use crate::gateway::arrival::split_absolute;
 use crate::pipeline;
 use crate::refusal::Refusal;
 use crate::stages::authentication::Client;
@@ -68,13 +69,8 @@ impl Question {
     }
 
     fn arrival(&self, listener: Arc<Listener>) -> Arrival {
-        let (authority, target) = match self.target.split_once("://") {
-            Some((_, rest)) => {
-                let end = rest.find(['/', '?']).unwrap_or(rest.len());
-                rest.split_at_checked(end).unwrap_or((rest, ""))
-            }
-            None => ("localhost", self.target.as_str()),
-        };
+        let absolute = split_absolute(&self.target);
+        let (authority, target) = absolute.unwrap_or(("localhost", &self.target));
         let target = if target.is_empty() { "/" } else { target };
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query.to_owned())),

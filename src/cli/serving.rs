@@ -7,7 +7,7 @@ use crate::adapters::metrics::Metrics;
 use crate::admin;
 use crate::config::Config;
 use crate::config::resolve::{Loaded, Memo, Mode, load_again};
-use crate::config::sources::System;
+use crate::config::sources::{Instead, Sources, System};
 use crate::gateway::handover::{self, Named, Predecessor};
 use crate::gateway::life::{self, Gateway, Parts};
 use crate::gateway::reload::Loader;
@@ -62,9 +62,18 @@ impl Origin {
 
     /// Reads it, as far as it has changed.
     pub fn read(&self) -> Loaded {
+        self.read_from(&System)
+    }
+
+    /// The same, as if gateway.toml were still what it was.
+    fn read_as_if(&self, text: &str) -> Loaded {
+        self.read_from(&Instead { sources: &System, path: &self.path, content: text })
+    }
+
+    fn read_from(&self, sources: &dyn Sources) -> Loaded {
         let mode = if self.sandbox { Mode::Sandbox } else { Mode::Run };
         let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
-        load_again(&self.path, &System, mode, SystemTime::now(), &mut memo)
+        load_again(&self.path, sources, mode, SystemTime::now(), &mut memo)
     }
 }
 
@@ -143,8 +152,11 @@ impl Serving {
 }
 
 fn loader(origin: Arc<Origin>, urls: Option<Arc<Urls>>) -> Loader {
-    Arc::new(move || {
-        let mut loaded = origin.read();
+    Arc::new(move |text| {
+        let mut loaded = match text {
+            Some(text) => origin.read_as_if(&text),
+            None => origin.read(),
+        };
         let redirect = |config| redirected(config, &origin.path, urls.as_deref());
         loaded.config = loaded.config.map(redirect);
         loaded

@@ -25,6 +25,7 @@ use crate::stages::authentication::jwt;
 use crate::stages::authentication::keys::KeySet;
 use crate::stages::authorization;
 use crate::stages::validation::HeadLimits;
+use http::{HeaderName, header};
 use ipnet::IpNet;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -58,6 +59,8 @@ pub struct Config {
     pub watched: Vec<PathBuf>,
     /// The files as they would be shown to an operator: secrets as their references.
     pub shown: serde_json::Value,
+    /// gateway.toml as it was read.
+    pub text: String,
 }
 
 /// `[server]`: the process.
@@ -250,6 +253,23 @@ pub struct Vendor {
     pub credential: Credential,
     /// Further credentials, by name.
     pub credentials: BTreeMap<Arc<str>, Credential>,
+    /// Fields that no client may fill: those in which its SDKs put keys, and the gateway's own.
+    pub reserved: Vec<HeaderName>,
+}
+
+impl Vendor {
+    /// What [`Vendor::reserved`] is. `Authorization` is not among them: it may be the client's.
+    pub fn reserved<'a>(
+        profile: &Profile,
+        credentials: impl Iterator<Item = &'a Credential>,
+    ) -> Vec<HeaderName> {
+        let own = credentials.filter_map(|credential| match credential {
+            Credential::Field { name, .. } => HeaderName::from_bytes(name.as_bytes()).ok(),
+            Credential::None | Credential::Passthrough => None,
+        });
+        let all = profile.key_headers.iter().cloned().chain(own);
+        all.filter(|name| *name != header::AUTHORIZATION).collect()
+    }
 }
 
 /// `timeouts` of a vendor.

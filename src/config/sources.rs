@@ -176,6 +176,45 @@ fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The same sources, but with another content of one file.
+pub struct Instead<'a> {
+    /// Where everything else is read from.
+    pub sources: &'a dyn Sources,
+    /// The file.
+    pub path: &'a Path,
+    /// Its content.
+    pub content: &'a str,
+}
+
+impl Sources for Instead<'_> {
+    fn stamp(&self, path: &Path) -> Option<Stamp> {
+        self.sources.stamp(path)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match path == self.path {
+            true => Ok(self.content.as_bytes().to_vec()),
+            false => self.sources.read(path),
+        }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.sources.list(path)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        self.sources.env(name)
+    }
+
+    fn command(&self, argv: &[String]) -> io::Result<Vec<u8>> {
+        self.sources.command(argv)
+    }
+
+    fn open_to_others(&self, path: &Path) -> Option<bool> {
+        self.sources.open_to_others(path)
+    }
+}
+
 /// Files, environment and commands out of memory, for tests.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {

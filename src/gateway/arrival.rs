@@ -7,7 +7,7 @@ use crate::state::Snapshot;
 use http::{Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// How a request came in: its head as values, taken from pingora once.
 pub fn read(session: &Session, connection: &Connection, snapshot: &Snapshot) -> Arrival {
@@ -36,14 +36,21 @@ pub fn read(session: &Session, connection: &Connection, snapshot: &Snapshot) -> 
 
 /// The target without scheme and authority: absolute-form has to be accepted (RFC 9112 §3.2.2).
 fn origin_form(target: &str) -> &str {
-    let Some((scheme, rest)) = target.split_once("://") else { return target };
+    match split_absolute(target) {
+        Some((_, path)) => path,
+        None => target,
+    }
+}
+
+/// Authority and path with query of a target in absolute form; `None` of any other.
+pub fn split_absolute(target: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
     if scheme.is_empty() || !scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+') {
-        return target;
+        return None;
     }
-    match rest.find(['/', '?']).and_then(|at| rest.get(at..)) {
-        Some(path) => path,
-        None => "/",
-    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end)?;
+    Some((authority, if path.is_empty() { "/" } else { path }))
 }
 
 /// The peer, or behind trusted proxies the last address that they did not add themselves.
@@ -57,14 +64,21 @@ fn client_address(peer: IpAddr, request: &RequestHeader, snapshot: &Snapshot) ->
     let mut hops: Vec<IpAddr> = Vec::new();
     for line in request.headers.get_all("x-forwarded-for") {
         for hop in line.to_str().unwrap_or("").split(',') {
-            match hop.trim().parse() {
-                Ok(address) => hops.push(address),
+            match hop_address(hop.trim()) {
+                Some(address) => hops.push(address),
                 // Nothing left of what can't be read can be believed.
-                Err(_) => hops.clear(),
+                None => hops.clear(),
             }
         }
     }
     hops.into_iter().rev().find(|hop| !is_trusted(*hop)).unwrap_or(peer)
+}
+
+/// An address as proxies write it: some add the port.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse::<SocketAddr>().map(|socket| socket.ip());
+    let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().or_else(|_| with_port()).ok()
 }
 
 /// Octets of a request of HTTP/1, head and body, if its head tells.

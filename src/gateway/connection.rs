@@ -74,6 +74,8 @@ pub enum Closing {
     Draining,
     /// The client's certificate is no longer accepted.
     CertificateRevoked,
+    /// The client's certificate has expired since it was shown.
+    CertificateExpired,
 }
 
 /// What is known of a request line, before the parser repaired it.
@@ -99,7 +101,7 @@ pub enum Arrived {
 }
 
 impl Closing {
-    const ALL: [Closing; 8] = [
+    const ALL: [Closing; 9] = [
         Closing::Ended,
         Closing::Idle,
         Closing::SlowHead,
@@ -108,6 +110,7 @@ impl Closing {
         Closing::Deadline,
         Closing::Draining,
         Closing::CertificateRevoked,
+        Closing::CertificateExpired,
     ];
 
     /// The metric label.
@@ -121,6 +124,7 @@ impl Closing {
             Closing::Deadline => "deadline",
             Closing::Draining => "draining",
             Closing::CertificateRevoked => "certificate-revoked",
+            Closing::CertificateExpired => "certificate-expired",
         }
     }
 }

@@ -93,6 +93,13 @@ impl ProxyHttp for Hooks {
         });
         // What the parser may have repaired is the connection's last request.
         let close_after = ctx.line == Line::Unseen && head.path.contains('%');
+        if arrival
+            .certificate
+            .as_ref()
+            .is_some_and(|it| self.state.clock.unix_seconds() > it.not_after)
+        {
+            connection.retire(Closing::CertificateExpired);
+        }
         let decision = match connection.is_retired() {
             // Its certificate is no longer accepted: the client has to show one anew.
             true => Err(Refusal::MisdirectedRequest),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Reads the configuration again. May block: it is called on a thread for that.
-pub type Loader = Arc<dyn Fn() -> Loaded + Send + Sync>;
+pub type Loader = Arc<dyn Fn(Option<String>) -> Loaded + Send + Sync>;
 
 /// What a reload works on.
 pub struct Reloader {
@@ -55,20 +55,39 @@ impl Reloader {
     }
 
     async fn reload(&self) -> ReloadOutcome {
-        let loader = self.loader.clone();
-        let loaded = match tokio::task::spawn_blocking(move || loader()).await {
+        let loaded = match self.load(None).await {
             Ok(loaded) => loaded,
-            Err(error) => return refused(vec![error.to_string()]),
+            Err(problem) => return refused(vec![problem]),
         };
         self.state.watched.store(Arc::new(loaded.watched.clone()));
         let warnings = loaded.lines(Severity::Warning);
         let problems = loaded.lines(Severity::Problem);
         let Some(config) = loaded.config else { return refused(problems) };
-        let keys = needs_restart(&self.live.load().snapshot.config, &config);
-        if !keys.is_empty() {
-            let what = |key: &String| format!("{key}: this change needs a restart");
-            return refused(keys.iter().map(what).collect());
+        let running = self.live.load().snapshot.clone();
+        let keys = needs_restart(&running.config, &config);
+        if keys.is_empty() {
+            return self.accept(config, warnings).await;
         }
+        let what = |key: &String| format!("{key}: this change needs a restart");
+        let pending: Vec<String> = keys.iter().map(what).collect();
+        // What waits for a restart must not keep a client from being suspended.
+        let loaded = self.load(Some(running.config.text.clone())).await;
+        match loaded.ok().and_then(|loaded| loaded.config) {
+            Some(config) if config.policies.files != running.config.policies.files => {
+                self.accept(config, [warnings, pending].concat()).await
+            }
+            _ => refused(pending),
+        }
+    }
+
+    /// Reads the configuration, or what it would be if gateway.toml were still this text.
+    async fn load(&self, text: Option<String>) -> Result<Loaded, String> {
+        let loader = self.loader.clone();
+        let loading = tokio::task::spawn_blocking(move || loader(text));
+        loading.await.map_err(|error| error.to_string())
+    }
+
+    async fn accept(&self, config: Config, warnings: Vec<String>) -> ReloadOutcome {
         let prepared = match self.prepare(&config) {
             Ok(prepared) => prepared,
             Err(problem) => return refused(vec![problem]),

@@ -8,13 +8,20 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// How long files have to be still: an editor writes in several steps.
 const SETTLE: Duration = Duration::from_millis(200);
-/// How often to look when the system tells nothing of changes.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often that is waited for: whoever writes all the time keeps nothing from taking effect.
+const SETTLES_MAX: u32 = 5;
+/// How often to look although the system tells of no change: it does not tell of a file behind a
+/// link, nor of what another machine writes.
+const LOOK: Duration = Duration::from_secs(1);
+/// How much longer than a look takes the next one is waited for at least: two percent of a core.
+const RESTS: u32 = 50;
+/// The same where the system tells of changes.
+const RESTS_AT_LEAST: u32 = 9;
 
 /// Watches the files of the configuration in force until the task is dropped. `seen` is what they
 /// held when they were read: a change in between is one.
@@ -30,34 +37,38 @@ pub async fn watch(state: Arc<State>, mut seen: u64) {
     .ok();
     let mut watched = BTreeMap::new();
     loop {
-        let told = watcher.as_mut().is_some_and(|watcher| follow(watcher, &mut watched, &state));
+        if let Some(watcher) = watcher.as_mut() {
+            follow(watcher, &mut watched, &state);
+        }
+        let begun = Instant::now();
         let mut now = fingerprint(&state).await;
         if now == seen {
-            match told {
-                true => changed.notified().await,
-                false => tokio::time::sleep(LOOK).await,
-            }
+            let took = begun.elapsed();
+            // Whatever happens in the folders all the time does not keep a core busy.
+            tokio::time::sleep(took * RESTS_AT_LEAST).await;
+            // Either is a reason to look.
+            let _ = tokio::time::timeout(LOOK.max(took * RESTS), changed.notified()).await;
             continue;
         }
         // Wait until two looks agree: a file that is half written is not read.
-        while {
+        for _ in 0..SETTLES_MAX {
             tokio::time::sleep(SETTLE).await;
             let before = std::mem::replace(&mut now, fingerprint(&state).await);
-            before != now
-        } {}
+            if before == now {
+                break;
+            }
+        }
         seen = now;
         state.reload("file").await;
     }
 }
 
 /// Watches the folders of all files: a file that is replaced is a new one, and so is a folder.
-/// Returns whether every folder is watched.
 fn follow(
     watcher: &mut notify::RecommendedWatcher,
     watched: &mut BTreeMap<PathBuf, Option<u64>>,
     state: &State,
-) -> bool {
-    let mut complete = true;
+) {
     let paths = state.watched.load();
     for folder in paths.iter().flat_map(|path| folders(path)) {
         let inode = Stamp::of(folder).map(|stamp| stamp.inode());
@@ -68,12 +79,10 @@ fn follow(
         if watched.remove(folder).is_some() {
             let _ = watcher.unwatch(folder);
         }
-        match watcher.watch(folder, RecursiveMode::NonRecursive) {
-            Ok(()) => drop(watched.insert(folder.to_owned(), inode)),
-            Err(_) => complete = false,
+        if watcher.watch(folder, RecursiveMode::NonRecursive).is_ok() {
+            watched.insert(folder.to_owned(), inode);
         }
     }
-    complete
 }
 
 /// The folders in which a change of `path` shows.
@@ -101,11 +110,17 @@ fn add(path: &Path, hasher: &mut DefaultHasher) {
     (path, Stamp::of(path)).hash(hasher);
     if path.is_dir() {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        let mut files: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|file| counts(file)).collect();
         files.sort();
         for file in files {
             // A file is not read for this: a folder may hold thousands, and a pipe would hang.
             (&file, Stamp::of(&file)).hash(hasher);
         }
     }
+}
+
+/// Whether a file in a folder can be a policy, a certificate or a key.
+fn counts(file: &Path) -> bool {
+    file.extension().is_some_and(|it| ["toml", "pem", "key"].iter().any(|known| it == *known))
 }

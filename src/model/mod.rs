@@ -7,6 +7,7 @@ pub mod limits;
 pub mod methods;
 pub mod path;
 pub mod percent;
+pub mod query;
 pub mod rates;
 pub mod scopes;
 pub mod secret;

@@ -3,7 +3,8 @@
 //! Never holds a secret: no field value of a request or answer but the ids, no body, and of the
 //! query only what the rules leave.
 
-use crate::model::percent;
+use crate::model::{percent, query};
+use crate::stages::authentication::api_key;
 use http::StatusCode;
 use serde::Serialize;
 
@@ -124,38 +125,53 @@ pub fn line(record: &impl Serialize) -> Vec<u8> {
     line
 }
 
-/// Path and query as they may be logged: the values of redacted parameters are replaced.
+/// Path and query as they may be logged: the values of redacted parameters are replaced, and API
+/// keys wherever they stand.
 pub fn loggable_target(path: &str, query: Option<&str>, redacted: &[String]) -> String {
     let mut target = path.to_owned();
-    let Some(query) = query else { return target };
-    for (index, pair) in query.split('&').enumerate() {
-        target.push(if index == 0 { '?' } else { '&' });
-        match pair.split_once('=') {
-            Some((name, _)) if is_redacted(name, redacted) => {
-                target.push_str(name);
-                target.push_str("=REDACTED");
+    if let Some(query) = query {
+        target.push('?');
+        for piece in query.split_inclusive(['&', ';']) {
+            let (pair, separator) = match piece.strip_suffix(['&', ';']) {
+                Some(pair) => (pair, piece.get(pair.len()..).unwrap_or_default()),
+                None => (piece, ""),
+            };
+            match pair.split_once('=') {
+                Some((name, _)) if is_redacted(name, redacted) => {
+                    target.push_str(name);
+                    target.push_str("=REDACTED");
+                }
+                _ => target.push_str(pair),
             }
-            _ => target.push_str(pair),
+            target.push_str(separator);
         }
     }
-    target
+    without_keys(target)
 }
 
 /// By a rule's name, or by how signed URLs of two clouds begin their parameters.
 fn is_redacted(name: &str, redacted: &[String]) -> bool {
-    let decoded;
-    let name = if name.contains('%') {
-        decoded = percent::decode(name);
-        &decoded
-    } else {
-        name.as_bytes()
-    };
+    let decoded = percent::decode(name);
     let begins = |beginning: &[u8]| {
-        name.get(..beginning.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(beginning))
+        decoded.get(..beginning.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(beginning))
     };
-    redacted.iter().any(|rule| name.eq_ignore_ascii_case(rule.as_bytes()))
-        || begins(b"x-amz-")
-        || begins(b"x-goog-")
+    query::could_name(name, redacted) || begins(b"x-amz-") || begins(b"x-goog-")
+}
+
+/// Whoever puts an API key into a path or a parameter does not find it in the log.
+fn without_keys(target: String) -> String {
+    if !target.contains(api_key::PREFIX) {
+        return target;
+    }
+    let mut parts = target.split(api_key::PREFIX);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+        kept.push_str(api_key::PREFIX);
+        kept.push_str(if rest.len() < part.len() { "REDACTED" } else { "" });
+        kept.push_str(rest);
+    }
+    kept
 }
 
 /// The status as a metric label: the code if it is registered, else its class as `Nxx`; `none`
@@ -203,10 +219,17 @@ mod tests {
             ("mine=1&yours=2", "/p?mine=REDACTED&yours=2"),
             ("X-Amz-Signature=1", "/p?X-Amz-Signature=REDACTED"),
             ("token", "/p?token"),
+            ("a=1;token=abc;b=2", "/p?a=1;token=REDACTED;b=2"),
+            (
+                "token[]=a&+token=b&token%5B0%5D=c",
+                "/p?token[]=REDACTED&+token=REDACTED&token%5B0%5D=REDACTED",
+            ),
+            ("k=egk_abc123&x=egk_", "/p?k=egk_REDACTED&x=egk_"),
         ] {
             assert_eq!(loggable_target("/p", Some(query), &redacted), expected);
         }
         assert_eq!(loggable_target("/p", None, &redacted), "/p");
+        assert_eq!(loggable_target("/p/egk_abc/x", None, &redacted), "/p/egk_REDACTED/x");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //! segment boundary.
 //!
 //! Never looks at more than host, path and method. Refuses with `route-not-found`,
-//! `method-not-allowed`. Gives [`Match`].
+//! `path-ambiguous`, `method-not-allowed`. Gives [`Match`].
 
 use crate::model::methods::MethodSet;
+use crate::model::percent;
 use crate::refusal::Refusal;
 
 /// The compiled routes; a route is named by its index in the order of the file.
@@ -40,6 +41,15 @@ impl Match {
     }
 }
 
+impl Entry {
+    fn serves(&self, authority: Option<&str>) -> bool {
+        let Some(wanted) = &self.host else { return true };
+        let host = authority.map(without_port);
+        // A name may end with the root's dot (RFC 1034 §3.1).
+        host.is_some_and(|host| host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case(wanted))
+    }
+}
+
 impl Table {
     /// Compiles routes, given in file order as host and prefix. Both are as `Route` holds them:
     /// lower-case host without port; prefix without trailing slash.
@@ -62,18 +72,38 @@ impl Table {
     /// # Errors
     /// `route-not-found`.
     pub fn route(&self, authority: Option<&str>, path: &str) -> Result<Match, Refusal> {
-        let host = authority.map(without_port);
-        let of_host = |entry: &&Entry| match (&entry.host, host) {
-            (None, _) => true,
-            (Some(wanted), Some(host)) => wanted.eq_ignore_ascii_case(host),
-            (Some(_), None) => false,
-        };
         self.entries
             .iter()
-            .filter(of_host)
+            .filter(|entry| entry.serves(authority))
             .find(|entry| is_prefix(&entry.prefix, path))
             .map(|entry| Match { route: entry.route, prefix_length: entry.prefix.len() })
             .ok_or(Refusal::RouteNotFound)
+    }
+}
+
+/// Whether a vendor that compares without regard to case, or decodes before it looks, would see
+/// another route's prefix in the path.
+///
+/// # Errors
+/// `path-ambiguous`.
+pub fn check_spelling(
+    table: &Table,
+    found: Match,
+    authority: Option<&str>,
+    path: &str,
+) -> Result<(), Refusal> {
+    // Nearly every path is spelled in one way only.
+    if !path.bytes().any(|octet| octet == b'%' || octet.is_ascii_uppercase()) {
+        return Ok(());
+    }
+    let plain = String::from_utf8_lossy(&percent::decode(path)).to_lowercase();
+    let mut entries = table.entries.iter().filter(|entry| entry.serves(authority));
+    let other = entries.find(|entry| is_prefix(&entry.prefix.to_lowercase(), &plain));
+    match other {
+        Some(other) if other.route != found.route => {
+            Err(Refusal::PathAmbiguous("Spelled otherwise, the path leads to another route."))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -125,12 +155,31 @@ mod tests {
             (None, "/netsuite/v22/x", Some((0, "/v22/x"))),
             (Some("NS.example.com:8443"), "/netsuite/a", Some((2, "/netsuite/a"))),
             (Some("ns.example.com"), "/admin/a", Some((3, "/a"))),
+            (Some("ns.example.com."), "/admin/a", Some((3, "/a"))),
             (Some("other.example.com"), "/", None),
             (Some("[::1]:80"), "/netsuite/a", Some((0, "/a"))),
         ] {
             let found = table().route(authority, path).ok();
             let found = found.map(|found| (found.route(), found.rest(path)));
             assert_eq!(found, expected, "{authority:?} {path}");
+        }
+    }
+
+    #[test]
+    fn a_spelling_does_not_choose_the_route() {
+        let table = table();
+        for (authority, path, fine) in [
+            (None, "/netsuite/v2/x", true),
+            (None, "/netsuite/A%20b", true),
+            (None, "/netsuite/%762/x", false),
+            (None, "/netsuite/V2/x", false),
+            (None, "/netsuite/v2%2Fx", false),
+            (Some("ns.example.com"), "/Admin/x", false),
+            (Some("ns.example.com"), "/other/X", true),
+        ] {
+            let found = table.route(authority, path).expect(path);
+            let checked = check_spelling(&table, found, authority, path);
+            assert_eq!(checked.is_ok(), fine, "{path}");
         }
     }
 

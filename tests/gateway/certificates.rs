@@ -2,7 +2,7 @@
 
 use crate::support::issuer::{Issuer, ORDERS, TENANT};
 use crate::support::under_test::to_vendor;
-use crate::support::{Answer, Authority, Folder, Raw, UnderTest, Vendor};
+use crate::support::{Answer, Authority, Folder, Raw, UnderTest, Vendor, wait_for};
 use crate::tls::{OPTIONAL, client, config, connect};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,6 +10,7 @@ use erpgate::model::digest::Sha256;
 use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use std::time::{Duration, SystemTime};
 
 type Pair = (String, String);
 
@@ -138,4 +139,32 @@ async fn a_bound_token_is_worth_nothing_without_its_certificate() {
         let reason = if required { "token-unbound" } else { "binding-broken" };
         trial.gateway.log.line(&[("action", "access".into()), ("reason", reason.into())]).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_no_identity_beyond_its_end() {
+    let vendor = Vendor::fine().await;
+    let config = format!("{}{}", config(OPTIONAL), to_vendor(vendor.address, "", ""));
+    let folder = Folder::with(&config);
+    let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let (certificate, key) = authority.issue(&["localhost"], ServerAuth);
+    folder.write("certs/default.key", &key);
+    folder.write("certs/default.pem", &certificate);
+    folder.write("certs/client-ca.pem", &clients.pem);
+    let until = SystemTime::now() + Duration::from_secs(3);
+    let own = clients.issue_until(&["erp.partners.test"], ClientAuth, Some(until));
+    folder.write("policies/erp.toml", &by_certificate("certificate_san = \"erp.partners.test\""));
+    let gateway = UnderTest::start_in(folder).await;
+    let config = client(&authority.pem, Some(&own), false);
+    let stream = connect(&gateway, config, "localhost").await.expect("shakes hands");
+    let mut raw = Raw::over(stream).bare();
+    let mut statuses = Vec::new();
+    // On one connection, that was shaken while the certificate held.
+    wait_for("its end", async || {
+        raw.send("GET /v/orders/7 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        statuses.push(raw.answer().await.status);
+        statuses.ends_with(&[421]).then_some(())
+    })
+    .await;
+    assert!(statuses.len() > 1 && statuses.iter().rev().skip(1).all(|status| *status == 200));
 }

@@ -166,3 +166,38 @@ async fn explain_says_what_the_gateway_does() {
     ];
     assert_eq!(slugs.into_iter().collect::<Vec<_>>(), all);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_knows_every_octet() {
+    let vendor = Vendor::answering(|_| Reply::ok("fine")).await;
+    let keys = keys();
+    let gateway = start(&vendor, &keys).await;
+    let snapshot = gateway.serving.gateway.state.snapshot.load_full();
+    let octets = (0x21u8..0x7f).map(char::from);
+    let mut targets: Vec<String> = octets
+        .flat_map(|c| [format!("/v/a{c}b"), format!("/v/a?b{c}c"), format!("/v{c}/a")])
+        .collect();
+    targets.extend(
+        [
+            "/v/caf\u{e9}",
+            "/v/a?caf\u{e9}",
+            "/v?",
+            "/v",
+            "/v/",
+            "/v?/../x",
+            "//v/a",
+            "/v//",
+            "/v/a?x=http://h/y",
+            "x://localhost/v/a",
+            "http://localhost",
+            "http://localhost?x",
+            "/v/%",
+            "/v/a?%zz",
+            "/v/a?%",
+        ]
+        .map(str::to_owned),
+    );
+    for target in targets {
+        compare(&gateway, &snapshot, &keys[3], &Asked { key: 3, method: "GET", target }).await;
+    }
+}

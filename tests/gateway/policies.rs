@@ -11,6 +11,7 @@ use erpgate::pipeline;
 use erpgate::state::ReloadOutcome;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 const ORDER: &str = "/v/orders/7";
 
@@ -75,10 +76,6 @@ async fn an_exchanged_folder_is_followed() {
     let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, "", ""))).await;
     let folder = gateway.folder.path();
     let policy = gateway.folder.read("policies/tester.toml");
-    let becomes = async |status: u16| {
-        let is_so = async || (gateway.get("/v/a").await.status == status).then_some(());
-        wait_for("the policies", is_so).await;
-    };
     for round in 0..2 {
         let staged = folder.join(format!("staged-{round}"));
         gateway.folder.write(&format!("staged-{round}/tester.toml"), &policy);
@@ -90,11 +87,71 @@ async fn an_exchanged_folder_is_followed() {
         std::fs::rename(staged, folder.join("policies")).expect("moved");
         let text = format!("suspended = \"round {round}\"\n{policy}");
         gateway.folder.write("policies/tester.toml", &text);
-        becomes(403).await;
+        becomes(&gateway, 403).await;
         // What was seen of it is the new folder, not its exchange.
         gateway.folder.write("policies/tester.toml", &policy);
-        becomes(200).await;
+        becomes(&gateway, 200).await;
     }
+}
+
+/// Waits until the tester's requests are answered with this status.
+async fn becomes(gateway: &UnderTest, status: u16) {
+    let is_so = async || (gateway.get("/v/a").await.status == status).then_some(());
+    wait_for(&format!("{status}"), is_so).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_behind_a_link_is_followed() {
+    let vendor = Vendor::fine().await;
+    let folder = Folder::with(&format!("{HEAD}{}", to_vendor(vendor.address, "", "")));
+    let policy = folder.read("policies/tester.toml");
+    folder.write("elsewhere/tester.toml", &policy);
+    let link = folder.path().join("policies/tester.toml");
+    std::fs::remove_file(&link).expect("removed");
+    std::os::unix::fs::symlink("../elsewhere/tester.toml", &link).expect("linked");
+    let gateway = UnderTest::start_in(folder).await;
+    becomes(&gateway, 200).await;
+    let suspended = format!("suspended = \"leaked\"\n{policy}");
+    gateway.folder.write("elsewhere/tester.toml", &suspended);
+    becomes(&gateway, 403).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_writes_all_the_time_holds_nothing_up() {
+    let vendor = Vendor::fine().await;
+    let gateway = UnderTest::before(vendor.address).await;
+    let policy = gateway.folder.read("policies/tester.toml");
+    let noise = gateway.folder.path().join("policies");
+    let writer = tokio::spawn(async move {
+        for number in 0u64.. {
+            // One that counts, and one that does not.
+            std::fs::write(noise.join("noise.log"), number.to_string()).expect("written");
+            let text = format!("client = \"noise\"\ndescription = \"{number}\"\n");
+            std::fs::write(noise.join("noise.new"), text).expect("written");
+            std::fs::rename(noise.join("noise.new"), noise.join("noise.toml")).expect("renamed");
+            tokio::time::sleep(Duration::from_millis(20)).await; // poll interval
+        }
+    });
+    gateway.folder.write("policies/tester.toml", &format!("suspended = \"leaked\"\n{policy}"));
+    becomes(&gateway, 403).await;
+    writer.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_restart_keeps_nobody_from_being_suspended() {
+    let vendor = Vendor::fine().await;
+    let gateway = UnderTest::before(vendor.address).await;
+    let state = gateway.serving.gateway.state.clone();
+    let policy = gateway.folder.read("policies/tester.toml");
+    let config = gateway.folder.read("gateway.toml");
+    let tonight = format!("{config}[[listener]]\naddress = \"127.0.0.1:00\"\n");
+    gateway.folder.write("gateway.toml", &tonight);
+    assert!(matches!(state.reload("admin").await, ReloadOutcome::Refused { .. }));
+    gateway.folder.write("policies/tester.toml", &format!("suspended = \"leaked\"\n{policy}"));
+    let outcome = state.reload("admin").await;
+    let ReloadOutcome::Accepted { warnings, .. } = outcome else { panic!("{outcome:?}") };
+    assert!(warnings.iter().any(|warning| warning.contains("restart")), "{warnings:?}");
+    assert_eq!(gateway.get("/v/a").await.slug(), "client-suspended");
 }
 
 #[tokio::test(flavor = "multi_thread")]

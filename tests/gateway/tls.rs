@@ -198,7 +198,10 @@ async fn a_revoked_authority_ends_streams_on_a_busy_connection() {
     let stream = connect(&gateway, config, "localhost").await.expect("trusted");
     let (mut send, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
     tokio::spawn(connection);
-    let post = || http::Request::post("https://localhost/v/a").body(()).expect("one");
+    let post = || {
+        let post = http::Request::post("https://localhost/v/a");
+        post.header("x-api-key", crate::support::key()).body(()).expect("one")
+    };
     // An upload that goes on: the connection is never idle.
     let (_held, _open) = send.send_request(post(), false).expect("sent");
     gateway.folder.write("certs/client-ca.pem", &Authority::new("others").pem);

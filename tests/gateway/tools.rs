@@ -75,6 +75,13 @@ fn explain_says_what_would_happen_and_why() {
         (&["GET", "/v/orders", "--client", "pre"], "client-unknown", "", ""),
         (&["GET", "/nowhere", "--client", "erp"], "route-not-found", "", ""),
         (&["GET", "/v/orders%2F7", "--client", "erp"], "path-ambiguous", "", ""),
+        // What stands in a query is no target.
+        (
+            &["GET", "/v/payroll?next=https://h/v/orders/7", "--client", "erp"],
+            "not-permitted",
+            "denied",
+            "erp.toml:16",
+        ),
     ] {
         let said = json(&folder, &[&["explain"], arguments].concat(), 1);
         assert_eq!(said["refusal"]["code"], slug, "{said:#}");
@@ -119,6 +126,9 @@ fn policies_are_tested_by_cases() {
         let (_, shown) = run(&folder, &["policy", "test"], 1);
         assert!(shown.contains("policies/tests/wrong.toml:"), "{wrong}: {shown}");
     }
+    std::fs::write(folder.path().join("policies/tests/wrong.toml"), b"# caf\xe9\n")
+        .expect("written");
+    assert!(run(&folder, &["policy", "test"], 1).1.contains("wrong.toml"));
     std::fs::remove_dir_all(folder.path().join("policies/tests")).expect("removed");
     // No case at all is not a pass.
     run(&folder, &["policy", "test"], 1);
@@ -171,6 +181,59 @@ fn a_difference_names_what_is_gained_lost_and_changed() {
     let (first, second) = allows.split_at(allows.rfind("[[allow]]").expect("two"));
     let found = diff(&folder, &format!("{head}{second}{first}{denies}"));
     assert!(found["changes"].to_string().contains("order of rules"), "{found:#}");
+}
+
+#[test]
+fn an_exchanged_key_is_a_difference() {
+    let folder = folder();
+    // Whoever makes enough keys finds one that begins like another.
+    let keyed = |tail: &str| {
+        let digest = format!("aabbccdd{}", tail.repeat(56));
+        POLICY.replacen(
+            "[[allow]]",
+            &format!("[[identity]]\napi_key_sha256 = \"{digest}\"\nscopes = []\n[[allow]]"),
+            1,
+        )
+    };
+    folder.write("policies/erp.toml", &keyed("1"));
+    let found = diff(&folder, &keyed("2"));
+    assert_eq!(found["changes"].as_array().map(Vec::len), Some(2), "{found:#}");
+}
+
+#[test]
+fn nothing_in_a_policy_deceives_a_terminal() {
+    let folder = folder();
+    for line in [
+        "query = { \"a\\u001b[2K\" = \"1\" }",
+        "query = { a = \"1\\nno difference\" }",
+        "query = { a = \"\"\"1\n2\"\"\" }",
+        "scopes = [\"x\\u0007\"]",
+    ] {
+        let text = POLICY.replacen("idempotency = \"required\"", line, 1).replacen(
+            "scopes = [\"orders:write\"]\n",
+            if line.starts_with("scopes") { "" } else { "scopes = []\n" },
+            1,
+        );
+        folder.write("policies/erp.toml", &text);
+        let (stdout, stderr) = run(&folder, &["check"], 1);
+        assert!(stderr.contains("control-character") || stderr.contains("bad-scope"), "{stderr}");
+        let bell_or_escape = |c: char| matches!(c, '\u{1b}' | '\u{7}');
+        assert!(!stdout.contains(bell_or_escape) && !stderr.contains(bell_or_escape), "{line}");
+    }
+}
+
+#[test]
+fn too_much_to_compare_is_said() {
+    let folder = folder();
+    let rule = |name: usize| {
+        format!(
+            "[[allow]]\nroute = \"r\"\nmethods = [\"GET\"]\npaths = [\"/x\"]\nscopes = []\nquery = {{ q{name} = \"1\" }}\n"
+        )
+    };
+    let many: String = (0..40).map(rule).collect();
+    folder.write("new/erp.toml", &format!("{POLICY}{many}"));
+    let (_, shown) = run(&folder, &["policy", "diff", "policies", "new"], 2);
+    assert!(shown.contains("too-many-parameters") && shown.contains("erp.toml:"), "{shown}");
 }
 
 #[test]

@@ -62,8 +62,19 @@ pub fn test(config: &Path) -> u8 {
 }
 
 fn run(snapshot: &Arc<Snapshot>, file: &Path, tally: &mut Tally) {
-    let content = System.read(file).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let mut notes = Notes::new(Text::new(file, content.unwrap_or_default()));
+    let content = System
+        .read(file)
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()));
+    let content = match content {
+        Ok(content) => content,
+        Err(why) => {
+            eprintln!("problem[file-unreadable]: {} can't be read: {why}", file.display());
+            tally.broken += 1;
+            return;
+        }
+    };
+    let mut notes = Notes::new(Text::new(file, content));
     let raw: Option<RawCases> = read(&mut notes);
     let before = notes.problems.len();
     for at in raw.iter().flat_map(|raw| &raw.case).flat_map(|cases| &cases.value) {

@@ -88,10 +88,10 @@ fn identity(identity: &Identity) -> (String, String) {
         Identity::Key { digest, scopes: of_key, expires, .. } => {
             let day = expires.and_then(|end| jiff::Timestamp::from_second(end - 1).ok());
             let until = day.map(|day| format!(", until {}", day.strftime("%Y-%m-%d")));
-            (format!("API key {}…", digest.short()), scopes(of_key) + &until.unwrap_or_default())
+            (format!("API key {digest}"), scopes(of_key) + &until.unwrap_or_default())
         }
         Identity::Certificate { certificate, scopes: of_certificate } => {
-            (format!("certificate {certificate}"), scopes(of_certificate))
+            (format!("certificate {}", certificate.whole()), scopes(of_certificate))
         }
     }
 }

@@ -111,9 +111,16 @@ fn table(rows: &[Row]) -> String {
 
 /// RFC 4180, with one line end for every system.
 fn csv(rows: &[Row]) -> String {
-    let cell = |cell: &String| match cell.contains([',', '"', '\n']) {
-        true => format!("\"{}\"", cell.replace('"', "\"\"")),
-        false => cell.clone(),
+    let cell = |cell: &String| {
+        // A spreadsheet would compute it.
+        let text = match cell.starts_with(['=', '+', '-', '@']) {
+            true => format!("'{cell}"),
+            false => cell.clone(),
+        };
+        match text.contains([',', '"', '\n']) {
+            true => format!("\"{}\"", text.replace('"', "\"\"")),
+            false => text,
+        }
     };
     let line = |row: &Row| format!("{}\n", row.iter().map(cell).collect::<Vec<_>>().join(","));
     let head: Row = COLUMNS.map(str::to_owned);

@@ -33,6 +33,44 @@ pub fn read<T: DeserializeOwned>(notes: &mut Notes) -> Option<T> {
     if readable { deserialize(tree, notes) } else { None }
 }
 
+/// Notes every text with a control character in it: it could make a terminal, or whoever reads a
+/// list line by line, see something else.
+pub fn check_texts(notes: &mut Notes) {
+    // Without escapes and quotes over several lines TOML has no such texts.
+    let could_hold = |notes: &Notes| {
+        [r"\", r#"""""#, "'''"].iter().any(|mark| notes.text.content.contains(mark))
+    };
+    if !could_hold(notes) {
+        return;
+    }
+    let content = notes.text.content.clone();
+    let (tree, _) = DeTable::parse_recoverable(&content);
+    let mut found = Vec::new();
+    look_for_controls(&DeValue::Table(tree.get_ref().clone()), tree.span(), &mut found);
+    for span in found {
+        let help = "write it without line breaks and escapes";
+        notes.problem("control-character", &span, "this text holds a control character", help);
+    }
+}
+
+fn look_for_controls(value: &DeValue<'_>, span: Range<usize>, found: &mut Vec<Range<usize>>) {
+    match value {
+        DeValue::String(text) if text.contains(char::is_control) => found.push(span),
+        DeValue::Array(items) => {
+            items.iter().for_each(|item| look_for_controls(item.get_ref(), item.span(), found));
+        }
+        DeValue::Table(table) => {
+            for (key, value) in table.iter() {
+                if key.get_ref().contains(char::is_control) {
+                    found.push(key.span());
+                }
+                look_for_controls(value.get_ref(), value.span(), found);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Notes an error of syntax; false if the rest of the tree can't be trusted.
 fn note_syntax(error: &Error, notes: &mut Notes) -> bool {
     let span = error.span().unwrap_or_default();

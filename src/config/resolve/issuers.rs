@@ -101,7 +101,14 @@ impl Context<'_> {
             let example = "[\"erp-gateway\"]";
             self.notes.required(&at.span, "[[issuer]]", "audiences", typed, example);
         }
-        let Some(typed) = typed else { return Vec::new() };
+        let Some(typed) = typed else {
+            if at.value.introspection.is_some() {
+                let message = "tokens for any audience are taken: there are no `audiences`";
+                let help = "write what stands in `aud` of tokens for this gateway";
+                self.notes.warning("no-audiences", &at.span, message, help);
+            }
+            return Vec::new();
+        };
         if typed.value.is_empty() || typed.value.iter().any(|audience| audience.value.is_empty()) {
             let message = "an audience is missing or empty: tokens for anybody would be taken";
             let help = "write what stands in `aud` of tokens for this gateway";

@@ -201,6 +201,7 @@ impl Context<'_> {
             log,
             watched,
             shown: shown(raw),
+            text: self.notes.text.content.clone(),
         }
     }
 

@@ -89,7 +89,10 @@ impl Context<'_> {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.ends_with(".toml") && !name.starts_with('.')
         };
-        let files: Vec<PathBuf> = listed.into_iter().filter(is_policy).collect();
+        let (files, others): (Vec<PathBuf>, Vec<PathBuf>) = listed.into_iter().partition(is_policy);
+        if self.mode == Mode::Check {
+            self.warn_of_ignored(&others);
+        }
         let (common, clients): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|path| path.file_name().is_some_and(|n| n == COMMON));
         if clients.is_empty() {
@@ -107,6 +110,21 @@ impl Context<'_> {
             }
         }
         policies
+    }
+
+    /// What somebody may take for a policy, and is none.
+    fn warn_of_ignored(&mut self, others: &[PathBuf]) {
+        let is_meant = |file: &&PathBuf| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+            name.contains(".toml") && !name.starts_with('.')
+        };
+        for file in others.iter().filter(is_meant) {
+            let mut notes = Notes::new(Text::new(file, String::new()));
+            let message = "this file is not read: its name does not end with `.toml`";
+            let help = "rename it, or keep it elsewhere";
+            notes.warning("ignored-file", &super::TOP, message, help);
+            self.others.push(notes);
+        }
     }
 
     fn no_policies(&mut self, folder: &Path, why: &str, span: Option<std::ops::Range<usize>>) {

@@ -6,7 +6,7 @@ use super::rules;
 use crate::config::problem::{Notes, Problem, Text, quoted, suggestion};
 use crate::config::raw::at::At;
 use crate::config::raw::policy::{RawCommonPolicy, RawDate, RawIdentity, RawPolicy, RawPriority};
-use crate::config::raw::read::read;
+use crate::config::raw::read::{check_texts, read};
 use crate::config::raw::table::Section;
 use crate::config::{Issuer, Route};
 use crate::model::digest::Sha256;
@@ -62,6 +62,7 @@ pub struct CommonFile {
 /// Reads a client's policy. `None` if it can't be used, which has been noted.
 pub fn client(notes: &mut Notes, around: &Surroundings) -> Option<ClientFile> {
     let raw = read_policy(notes)?;
+    check_texts(notes);
     let top = 0..0;
     let name = raw.client.as_ref();
     let name = notes.required(&top, "a policy", "client", name, "\"shiphawk\"");
@@ -122,6 +123,7 @@ fn read_policy(notes: &mut Notes) -> Option<RawPolicy> {
 /// Reads `_all.toml`.
 pub fn common(notes: &mut Notes, around: &Surroundings) -> Option<CommonFile> {
     let raw: RawCommonPolicy = read(notes)?;
+    check_texts(notes);
     let typed = raw.deny.as_ref().map_or(&[][..], |denies| &denies.value);
     let denies = typed.iter().filter_map(|at| rules::deny(notes, at, around)).collect();
     let limits = raw.limits.as_ref().map(|at| limits::of_client(notes, &at.value));
@@ -205,7 +207,12 @@ fn identity(
             let help = "write it as in \"shiphawk.partners.example.com\"";
             notes.problem("bad-name", &typed.span, message, help);
         }
-        let certificate = CertificateKey::Name(typed.value.to_ascii_lowercase().into());
+        // A URI is compared to the letter.
+        let name = match typed.value.contains("://") {
+            true => typed.value.clone(),
+            false => typed.value.to_ascii_lowercase(),
+        };
+        let certificate = CertificateKey::Name(name.into());
         return Some(Identity::Certificate { certificate, scopes });
     }
     token(notes, at, raw.scopes.is_some().then_some(scopes), around)

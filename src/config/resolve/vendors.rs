@@ -62,11 +62,15 @@ impl Context<'_> {
         };
         Some(Vendor {
             name: named.then(|| Arc::from(name.value.as_str()))?,
-            profile: profile?,
+            profile: profile.clone()?,
             base_url: base_url?,
             timeouts,
             tls,
             forwarded,
+            reserved: Vendor::reserved(
+                profile.as_ref()?,
+                credential.iter().chain(credentials.values()),
+            ),
             credential: credential.unwrap_or(Credential::None),
             credentials,
         })

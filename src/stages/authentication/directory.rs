@@ -62,6 +62,16 @@ pub enum CertificateKey {
     Name(Box<str>),
 }
 
+impl CertificateKey {
+    /// In full, where two that begin alike must not look alike.
+    pub fn whole(&self) -> String {
+        match self {
+            CertificateKey::Digest(digest) => digest.to_string(),
+            CertificateKey::Name(name) => name.to_string(),
+        }
+    }
+}
+
 impl std::fmt::Display for CertificateKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -19,7 +19,7 @@ pub mod strict_json;
 use crate::model::digest::Sha256;
 use crate::model::scopes::Scopes;
 use crate::refusal::{Refusal, Shown};
-use denial::Denial;
+use denial::{Denial, Why};
 use directory::{Directory, Owner};
 use facts::Facts;
 use presented::invalid;
@@ -64,8 +64,10 @@ impl Scheme {
 pub struct Certificate {
     /// SHA-256 of its DER octets.
     pub digest: Sha256,
-    /// Its subject alternative names: DNS names in lower case, URIs, addresses.
+    /// Its subject alternative names: DNS names and mail addresses in lower case, URIs.
     pub names: Vec<Box<str>>,
+    /// The last second that it holds in, in seconds since 1970.
+    pub not_after: i64,
 }
 
 /// A credential that is genuine.
@@ -165,13 +167,15 @@ pub fn identify(
     now: i64,
 ) -> Result<Client, Denial> {
     let digest = certificate.map(|certificate| &certificate.digest);
-    let mut best: Option<Known> = None;
+    let (mut best, mut expired): (Option<Known>, bool) = (None, false);
     for proof in proofs {
         let known = match proof {
             Proof::Token { scheme, facts, owner } => {
                 let bound_only = owner.as_ref().is_some_and(|owner| owner.bound_only);
-                let held = facts.check(digest, bound_only, now);
-                held.map_err(|why| invalid(why, Shown::Token))?;
+                match facts.check(digest, bound_only, now) {
+                    Err(Why::Expired) => expired = true,
+                    held => held.map_err(|why| invalid(why, Shown::Token))?,
+                }
                 let owner = owner.as_ref().ok_or(UNKNOWN)?;
                 Known { client: owner.client, scheme: *scheme, scopes: &owner.scopes }
             }
@@ -193,6 +197,10 @@ pub fn identify(
         let refusal = Refusal::CredentialsMissing;
         return Err(Denial { refusal, reason: "credentials-missing" });
     };
+    // Told only to whom nothing else has to be told.
+    if expired {
+        return Err(invalid(Why::Expired, Shown::Token));
+    }
     admit(directory, client, scheme, scopes.clone(), proofs.clone())
 }
 

@@ -31,7 +31,8 @@ fn read(members: &Map<String, Value>, policy: &Policy, now: i64) -> Result<Facts
     let text = |name: &str| members.get(name).map(|value| value.as_str().unwrap_or_default());
     let is_bearer = |of: &str| TYPES.iter().any(|known| of.eq_ignore_ascii_case(known));
     let is_access = text("token_type").is_none_or(is_bearer) && text("typ").is_none_or(is_bearer);
-    if !is_access {
+    let is_used = |of: &str| ["access_token", "access"].contains(&of);
+    if !(is_access && text("token_use").is_none_or(is_used)) {
         return Err(Why::NotAnAccessToken);
     }
     if let (Some(expected), Some(issuer)) = (&policy.issuer, text("iss"))
@@ -79,6 +80,12 @@ mod tests {
             (r#","nbf":1031"#, &[], Err(Why::NotYetValid)),
             (r#","nbf":1030"#, &[], Ok(2030)),
             (r#","token_type":"refresh_token""#, &[], Err(Why::NotAnAccessToken)),
+            (
+                r#","token_type":"Bearer","token_use":"refresh_token""#,
+                &[],
+                Err(Why::NotAnAccessToken),
+            ),
+            (r#","token_use":"access_token""#, &[], Ok(2030)),
             (r#","typ":"Refresh""#, &[], Err(Why::NotAnAccessToken)),
             (r#","token_type":"DPoP""#, &[], Err(Why::NotAnAccessToken)),
             (r#","cnf":{"jkt":"x"}"#, &[], Err(Why::BindingUnknown)),

@@ -2,6 +2,7 @@
 
 use super::api_key;
 use super::denial::{Denial, Why};
+use crate::model::query;
 use crate::refusal::{Refusal, Shown};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -49,7 +50,7 @@ pub fn find<'h>(
     {
         found.push(authorization(field)?);
         // RFC 6750 §2: one method only.
-        if query.is_some_and(has_access_token) {
+        if query.is_some_and(|query| query::could_name(query, &["access_token"])) {
             return Err(ambiguous("A token is shown in the query too.", "token-in-query"));
         }
     }
@@ -124,11 +125,6 @@ fn basic(credentials: &str) -> Option<String> {
         (true, true) if user == password => Some(user.to_owned()),
         _ => None,
     }
-}
-
-/// `access_token` among the names of a query (RFC 6750 §2.3).
-fn has_access_token(query: &str) -> bool {
-    query.split('&').any(|pair| pair.split('=').next() == Some("access_token"))
 }
 
 fn ambiguous(what: &'static str, reason: &'static str) -> Denial {

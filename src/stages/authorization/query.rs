@@ -3,8 +3,7 @@
 //! Whoever reads `?a=1&a=2` takes the first, the last or both: a repeated parameter never allows,
 //! and always denies.
 
-use crate::model::percent;
-use std::borrow::Cow;
+use crate::model::query;
 
 /// One parameter and the value that it has to have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,56 +20,27 @@ impl std::fmt::Display for Parameter {
     }
 }
 
-/// Whether the query has each of these once, with this value; names that differ in case only count
-/// as one, which is then repeated.
+/// Whether every reader finds each of these once in the query, with this value.
 pub fn allows(needed: &[Parameter], query: Option<&str>) -> bool {
+    let query = query.unwrap_or_default();
     needed.iter().all(|parameter| {
-        let mut named = pairs(query).filter(|(name, _)| same(name, parameter.name.as_bytes()));
-        let Some((name, value)) = named.next() else { return false };
-        let is_it = *name == *parameter.name.as_bytes() && *value == *parameter.value.as_bytes();
-        is_it && named.next().is_none()
+        let (name, value) = (parameter.name.as_bytes(), parameter.value.as_bytes());
+        let is_there = query::pairs(query).any(|(n, v)| *n == *name && *v == *value);
+        is_there && query::readings(query).filter(|(n, _)| same(n, name)).count() == 1
     })
 }
 
-/// Whether the query could be read as having each of these with this value.
+/// Whether some reader could find each of these in the query, with this value.
 pub fn denies(needed: &[Parameter], query: Option<&str>) -> bool {
+    let query = query.unwrap_or_default();
     needed.iter().all(|parameter| {
-        // Some readers take `;` for `&`, and `+` for a space.
-        let pieces = || pairs(query).chain(pairs_by(query, ';'));
-        let of_name = |(name, _): &Pair<'_>| same(name, parameter.name.as_bytes());
-        let repeated = pairs(query).filter(of_name).count() > 1;
-        let wanted = parameter.value.as_bytes();
-        let has_it = |(_, value): Pair<'_>| same(&value, wanted) || same(&spaced(&value), wanted);
-        repeated || pieces().filter(of_name).any(has_it)
+        let (name, value) = (parameter.name.as_bytes(), parameter.value.as_bytes());
+        let has_it = |(n, v): query::Pair<'_>| {
+            same(&n, name) && (same(&v, value) || same(&query::spaced(&v), value))
+        };
+        let repeated = query::readings(query).filter(|(n, _)| same(n, name)).count() > 1;
+        repeated || query::readings(query).chain(query::pairs(query)).any(has_it)
     })
-}
-
-type Pair<'q> = (Cow<'q, [u8]>, Cow<'q, [u8]>);
-
-fn pairs(query: Option<&str>) -> impl Iterator<Item = Pair<'_>> {
-    query.into_iter().flat_map(|query| query.split('&')).map(pair)
-}
-
-fn pairs_by(query: Option<&str>, separator: char) -> impl Iterator<Item = Pair<'_>> {
-    let separators = ['&', separator];
-    query.into_iter().flat_map(move |query| query.split(separators)).map(pair)
-}
-
-fn pair(piece: &str) -> Pair<'_> {
-    let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
-    (decode(name), decode(value))
-}
-
-fn decode(text: &str) -> Cow<'_, [u8]> {
-    match text.contains('%') {
-        true => Cow::Owned(percent::decode(text)),
-        false => Cow::Borrowed(text.as_bytes()),
-    }
-}
-
-/// With spaces for plus signs, as forms write them.
-fn spaced(value: &[u8]) -> Vec<u8> {
-    value.iter().map(|octet| if *octet == b'+' { b' ' } else { *octet }).collect()
 }
 
 fn same(a: &[u8], b: &[u8]) -> bool {
@@ -104,5 +74,17 @@ mod tests {
             assert_eq!(denies(&needed, query), denied, "{query:?}");
         }
         assert!(allows(&[], None) && denies(&[], None));
+    }
+
+    #[test]
+    fn who_separates_by_semicolons_is_not_deceived() {
+        let needed = [Parameter { name: "a b".into(), value: "9".into() }];
+        for query in ["x=1;a%20b=7&a%20b=9", "a%20b=9&x=1;a+b=7", "x=1;a%20b=9"] {
+            assert!(!allows(&needed, Some(query)), "{query}");
+        }
+        assert!(allows(&needed, Some("a%20b=9&x=1;y")));
+        for query in ["a%20b=1;a%20b=2", "a+b=9", "x;a%20b=9", "A+B=9"] {
+            assert!(denies(&needed, Some(query)), "{query}");
+        }
     }
 }

@@ -81,7 +81,7 @@ fn reading(decoded: &[u8], cut: bool, split: bool) -> Octets {
             _ if ends_segment => {
                 cutting = false;
                 // A vendor may take several slashes for one.
-                if !split || reading.last() != Some(&b'/') {
+                if !(split || cut) || reading.last() != Some(&b'/') {
                     reading.push(b'/');
                 }
             }
@@ -105,22 +105,19 @@ fn lower(octets: &mut Octets) {
         return;
     }
     match std::str::from_utf8(octets) {
-        Ok(text) => *octets = Octets::from_slice(text.to_lowercase().as_bytes()),
+        // By way of upper case, as `equalsIgnoreCase` compares: `ſ` is an `s`, `ı` an `i`.
+        Ok(text) => {
+            let upper = text.chars().flat_map(char::to_uppercase);
+            let folded: String = upper.flat_map(char::to_lowercase).collect();
+            *octets = Octets::from_slice(folded.as_bytes());
+        }
         Err(_) => octets.make_ascii_lowercase(),
     }
 }
 
 /// A literal of a deny's pattern in the form of [`readings`].
 pub fn folded(literal: &[u8]) -> Vec<u8> {
-    let mut folded = Octets::new();
-    for octet in decode(literal) {
-        match octet {
-            SLASH => folded.extend_from_slice(b"%2f"),
-            octet => folded.push(octet),
-        }
-    }
-    lower(&mut folded);
-    folded.into_vec()
+    reading(&decode(literal), false, false).into_vec()
 }
 
 /// A literal of an allow's pattern in the form of [`exact`]; what can't stand in a path is
@@ -178,6 +175,9 @@ mod tests {
             ("/A/B/", vec!["/a/b"]),
             ("/%45mployee/EID%3A7", vec!["/employee/eid:7"]),
             ("/%C3%89", vec!["/é"]),
+            ("/%C5%BFalar%C4%B1", vec!["/salari"]),
+            ("/;x/a", vec!["/;x/a", "/a"]),
+            ("/a/;/b", vec!["/a/;/b", "/a/b"]),
             ("/a;v=1/b", vec!["/a;v=1/b", "/a/b"]),
             ("/a%3Bv/b;", vec!["/a;v/b;", "/a/b"]),
             ("/a%2Fb", vec!["/a%2fb", "/a/b"]),

@@ -23,7 +23,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// Fields by which somebody could pose as the gateway or as another client, with `-` for `_`:
 /// some servers read both as one.
-const POSING: [&str; 15] = [
+const POSING: [&str; 22] = [
     "forwarded",
     "x-real-ip",
     "x-original-host",
@@ -39,10 +39,18 @@ const POSING: [&str; 15] = [
     "idempotency-replayed",
     "proxy-status",
     "x-remote-user",
+    "remote-user",
+    "x-user",
+    "x-scopes",
+    // Where some servers find the certificate, or the path that is really meant.
+    "x-arr-clientcert",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
 ];
 
-/// How every field begins by which a proxy speaks of the client.
-const FORWARDED_PREFIX: &str = "x-forwarded-";
+/// How fields begin by which a proxy speaks of the client and of its certificate.
+const POSING_PREFIXES: [&str; 4] = ["x-forwarded-", "x-ssl-", "ssl-client-", "x-client-cert-"];
 
 /// Who asks, as far as a vendor may be told.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +72,8 @@ pub struct Policy<'a> {
     pub forwarded: Forwarded,
     /// Whether the client's `Authorization` goes on.
     pub passthrough: bool,
-    /// Fields in which clients show keys, beside the usual ones.
-    pub key_fields: &'a [HeaderName],
+    /// Fields that no client may fill.
+    pub reserved: &'a [HeaderName],
     /// The gateway's own field, if it shows one.
     pub credential: Option<(&'a str, &'a [u8])>,
     /// The gateway's own member of `Via`.
@@ -140,8 +148,8 @@ pub fn edits(
     parent_id: u64,
 ) -> Edits {
     let mut edits = Edits::with_room();
-    let is_key = |name: &str| policy.key_fields.iter().any(|key| is_spelling(name, key.as_str()));
-    edits.remove_where(headers, |name| ends_here(name, policy.passthrough) || is_key(name));
+    let reserved = |name: &str| policy.reserved.iter().any(|it| is_spelling(name, it.as_str()));
+    edits.remove_where(headers, |name| ends_here(name, policy.passthrough) || reserved(name));
     edits.set.push((CORRELATION_ID, correlation.field().clone()));
     if let Some(parent) = correlation.trace().parent(parent_id) {
         edits.set.push((trace::TRACEPARENT, parent));
@@ -187,10 +195,12 @@ fn is_spelling(name: &str, field: &str) -> bool {
 
 fn could_pose(name: &str) -> bool {
     // One comparison of the first letter spares almost every field the rest.
-    if !matches!(name.as_bytes().first(), Some(b'f' | b'x' | b't' | b'c' | b's' | b'i' | b'p')) {
+    if !matches!(name.as_bytes().first(), Some(b'c' | b'f' | b'i' | b'p' | b'r'..=b't' | b'x')) {
         return false;
     }
-    let poses = |name: &str| POSING.contains(&name) || name.starts_with(FORWARDED_PREFIX);
+    let poses = |name: &str| {
+        POSING.contains(&name) || POSING_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
     if name.contains('_') {
         let dashed = name.replace('_', "-");
         return poses(&dashed)
@@ -260,7 +270,7 @@ mod tests {
             host: Box::leak(Box::new(HeaderValue::from_static("vendor.example.com"))),
             forwarded: Forwarded::Off,
             passthrough: false,
-            key_fields: &[],
+            reserved: &[],
             credential: None,
             via: Box::leak(Box::new(via)),
         }

@@ -7,7 +7,7 @@
 pub mod framing;
 pub mod path;
 
-use crate::model::{methods, percent};
+use crate::model::{methods, query};
 use crate::refusal::Refusal;
 use http::{HeaderMap, Version, header};
 use path::AllowInPath;
@@ -68,7 +68,7 @@ pub fn check_head(
 ) -> Result<Sound, Refusal> {
     check_limits(head, limits)?;
     framing::check(head)?;
-    check_query(head.query)?;
+    check_target(head)?;
     check_authority(head)?;
     check_method(head)?;
     check_tunnels(head)?;
@@ -125,9 +125,14 @@ fn head_bytes(head: &Head<'_>, target: usize) -> usize {
     }
 }
 
-/// A query goes on byte for byte: what may not stand in one would be read in two ways.
-fn check_query(query: Option<&str>) -> Result<(), Refusal> {
-    match query.is_none_or(|query| query.bytes().all(|octet| octet.is_ascii_graphic())) {
+/// The target goes on byte for byte: what may not stand in one would be read in two ways.
+fn check_target(head: &Head<'_>) -> Result<(), Refusal> {
+    let legal =
+        |octet: u8| octet.is_ascii_graphic() && !matches!(octet, b'"' | b'#' | b'<' | b'>' | b'`');
+    if !head.path.bytes().all(legal) {
+        return Err(Refusal::RequestMalformed("The path holds an octet that has to be escaped."));
+    }
+    match head.query.is_none_or(|query| query.bytes().all(legal)) {
         true => Ok(()),
         false => Err(Refusal::RequestMalformed("The query holds an octet that has to be escaped.")),
     }
@@ -172,15 +177,7 @@ fn check_tunnels(head: &Head<'_>) -> Result<(), Refusal> {
     let by_field = head.headers.keys().any(|name| {
         matches!(name.as_str(), "x-http-method" | "x-http-method-override" | "x-method-override")
     });
-    let by_query = head.query.is_some_and(|query| {
-        query.split('&').any(|pair| {
-            let name = pair.split('=').next().unwrap_or("");
-            let is = |name: &[u8]| {
-                name.eq_ignore_ascii_case(b"_method") || name.eq_ignore_ascii_case(b"_httpmethod")
-            };
-            is(name.as_bytes()) || (name.contains('%') && is(&percent::decode(name)))
-        })
-    });
+    let by_query = head.query.is_some_and(|q| query::could_name(q, &["_method", "_httpmethod"]));
     if by_field || by_query {
         return Err(Refusal::RequestMalformed("The request names a second method."));
     }
@@ -277,7 +274,14 @@ mod tests {
             assert_eq!(slug, Some("request-malformed"), "{query}");
         }
         assert_eq!(refused(Head { query: Some("my_method=1"), ..head(&empty) }), None);
-        for query in ["a=\u{fffd}", "a b", "a\r\nb"] {
+        for query in ["a=1;_method=PUT", "_method%5B%5D=PUT", "+_method=PUT"] {
+            let slug = refused(Head { query: Some(query), ..head(&empty) });
+            assert_eq!(slug, Some("request-malformed"), "{query}");
+        }
+        for path in ["/\"", "/a<b", "/a>", "/`"] {
+            assert_eq!(refused(Head { path, ..head(&empty) }), Some("request-malformed"), "{path}");
+        }
+        for query in ["a=\u{fffd}", "a b", "a\r\nb", "a#b", "a=\"b\"", "<", ">", "`"] {
             let slug = refused(Head { query: Some(query), ..head(&empty) });
             assert_eq!(slug, Some("request-malformed"), "{query:?}");
         }

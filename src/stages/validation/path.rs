@@ -25,6 +25,9 @@ pub fn check(path: &str, allow: AllowInPath) -> Result<(), Refusal> {
     if !path.bytes().all(plain) {
         check_octets(path.as_bytes(), allow)?;
     }
+    if path.contains('%') {
+        check_decoded(&decode(path))?;
+    }
     check_segments(path)
 }
 
@@ -36,7 +39,7 @@ fn check_octets(path: &[u8], allow: AllowInPath) -> Result<(), Refusal> {
             b'%' => {
                 let escaped =
                     escape(tail).ok_or_else(|| found("A percent sign escapes nothing."))?;
-                check_escaped(escaped, tail.get(2..).unwrap_or(&[]), allow)?;
+                check_escaped(escaped, allow)?;
             }
             b'\\' => return Err(found("The path holds a backslash.")),
             b';' if !allow.semicolon => return Err(found("The path holds a semicolon.")),
@@ -50,20 +53,28 @@ fn check_octets(path: &[u8], allow: AllowInPath) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_escaped(octet: u8, after: &[u8], allow: AllowInPath) -> Result<(), Refusal> {
+fn check_escaped(octet: u8, allow: AllowInPath) -> Result<(), Refusal> {
     match octet {
         b'/' if !allow.encoded_slash => Err(found("The path holds an encoded slash.")),
         b'\\' => Err(found("The path holds an encoded backslash.")),
         b';' if !allow.semicolon => Err(found("The path holds an encoded semicolon.")),
-        b'%' if escape_digits(after) => Err(found("The path is encoded twice.")),
         0..=0x1f | 0x7f => Err(found("The path holds a control character.")),
         _ => Ok(()),
     }
 }
 
-/// `%2541` decodes to `%41`, which a second reader would decode again.
-fn escape_digits(after: &[u8]) -> bool {
-    escape(after).is_some()
+/// What a second reader would decode again, or in his own way: `%2541` and `%25%34%31` decode to
+/// `%41`; `%C0%AE` is a dot for readers that take overlong UTF-8.
+fn check_decoded(decoded: &[u8]) -> Result<(), Refusal> {
+    let escapes =
+        |three: &[u8]| three.first() == Some(&b'%') && three.get(1..).and_then(escape).is_some();
+    if decoded.windows(3).any(escapes) {
+        return Err(found("The path is encoded twice."));
+    }
+    match std::str::from_utf8(decoded) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(found("The path is not UTF-8.")),
+    }
 }
 
 fn check_segments(path: &str) -> Result<(), Refusal> {
@@ -77,6 +88,9 @@ fn check_segments(path: &str) -> Result<(), Refusal> {
         }
         if is_dots(segment) {
             return Err(found("The path holds a dot segment."));
+        }
+        if is_dropped(segment) {
+            return Err(found("The path holds a segment that some servers leave out."));
         }
     }
     Ok(())
@@ -92,6 +106,17 @@ fn is_dots(segment: &str) -> bool {
         .split(|octet| matches!(octet, b'/' | b'\\'))
         .map(|part| part.split(|octet| *octet == b';').next().unwrap_or(&[]))
         .any(|part| part == b"." || part == b"..")
+}
+
+/// `(S(…))` and its kin: where ASP.NET keeps a session that is not in a cookie.
+fn is_dropped(segment: &str) -> bool {
+    if !segment.starts_with(['(', '%']) {
+        return false;
+    }
+    match decode(segment).as_slice() {
+        [b'(', letter, b'(', .., b')', b')'] => letter.is_ascii_alphabetic(),
+        _ => false,
+    }
 }
 
 fn found(what: &'static str) -> Refusal {
@@ -116,6 +141,11 @@ mod tests {
             "/a/...",
             "/a.b/..c",
             "/@x,y",
+            "/a%25",
+            "/100%25z",
+            "/Products(7)",
+            "/f(a=(1))",
+            "/(a)",
         ] {
             assert_eq!(check(path, AllowInPath::default()), Ok(()), "{path}");
         }
@@ -146,6 +176,17 @@ mod tests {
             "/a%3Bb",
             "/%252e%252e/a",
             "/a%2541",
+            "/%25%36%35",
+            "/a/%25%32%65%25%32%65/b",
+            "/%252%65",
+            "/%25%32e",
+            "/a%25%32%66b",
+            "/%c0%ae%c0%ae/x",
+            "/a%c0%afb",
+            "/%ff",
+            "/(S(abc))/a",
+            "/a/(W(10006))/b",
+            "/%28S%28x%29%29/a",
             "/a%00",
             "/a%0d%0a",
             "/a%7f",
@@ -179,7 +220,7 @@ mod tests {
         /// What passes has no other reading: decoding it once more finds no separator, no dot
         /// segment and no further escape.
         #[test]
-        fn what_passes_has_one_reading(path in "/[a-c./%25eEfF0;\\\\]{0,12}") {
+        fn what_passes_has_one_reading(path in "/[a-c./%2-7eEfF0;\\\\]{0,12}") {
             if check(&path, AllowInPath::default()).is_ok() {
                 let decoded = decode(&path);
                 let slashes = |text: &[u8]| text.iter().filter(|b| **b == b'/').count();

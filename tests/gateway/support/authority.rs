@@ -1,6 +1,7 @@
 //! Certificates of a test's own.
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use std::time::SystemTime;
 
 /// An authority of a test's own.
 pub struct Authority {
@@ -20,9 +21,22 @@ impl Authority {
 
     /// Certificate and key in PEM for these names.
     pub fn issue(&self, names: &[&str], usage: ExtendedKeyUsagePurpose) -> (String, String) {
+        self.issue_until(names, usage, None)
+    }
+
+    /// The same, until a moment.
+    pub fn issue_until(
+        &self,
+        names: &[&str],
+        usage: ExtendedKeyUsagePurpose,
+        until: Option<SystemTime>,
+    ) -> (String, String) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("parameters");
         params.extended_key_usages = vec![usage];
+        if let Some(until) = until {
+            params.not_after = until.into();
+        }
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         (certificate.pem(), key.serialize_pem())

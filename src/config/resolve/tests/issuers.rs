@@ -67,11 +67,12 @@ fn where_keys_come_from() {
 
 #[test]
 fn issuers_that_are_asked() {
-    let asked = "[[issuer]]\nname = \"o\"\nintrospection = ";
+    let asked = "[[issuer]]\nname = \"o\"\naudiences = [\"x\"]\nintrospection = ";
     let whole =
         "{ url = \"https://o.test/i\", client_id = \"g\", client_secret = { env = \"LONG\" } }";
     check(&[
         (&format!("{asked}{whole}"), &[]),
+        (&format!("◆{}{whole}", asked.replace("audiences = [\"x\"]\n", "")), &["no-audiences"]),
         (&format!("{asked}◆◆◆{{}}"), &["missing-key", "missing-key", "missing-key"]),
         (&format!("{asked}{}", whole.replace("\"https:", "◆\"http:")), &["bad-url"]),
         (&format!("{asked}{whole}\nalgorithms = ◆[\"RS256\"]"), &["keys-mixed"]),
