@@ -3,30 +3,25 @@
 use super::percent;
 use std::borrow::Cow;
 
-/// Name and value, decoded.
-pub type Pair<'q> = (Cow<'q, [u8]>, Cow<'q, [u8]>);
-
-/// The parameters as most programs read them: between `&`.
-pub fn pairs(query: &str) -> impl Iterator<Item = Pair<'_>> {
-    query.split('&').map(pair)
+/// The parameters as most programs read them: between `&`, decoded.
+pub fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    query.split('&').map(halves).map(|(name, value)| (decode(name), decode(value)))
 }
 
-/// The parameters as any program might read them: `;` separates too, and in a name `+` is a space.
-pub fn readings(query: &str) -> impl Iterator<Item = Pair<'_>> {
-    query.split(['&', ';']).map(|piece| {
-        let (name, value) = pair(piece);
-        (if name.contains(&b'+') { spaced(&name).into() } else { name }, value)
-    })
+/// The values of a parameter that any program might find, decoded: `;` separates too, `+` in a
+/// name may be a space, and case makes no difference.
+pub fn values<'q>(query: &'q str, name: &[u8]) -> impl Iterator<Item = Cow<'q, [u8]>> {
+    let is_named = move |of: &str| names(of).any(|of| of.eq_ignore_ascii_case(name));
+    let pieces = query.split(['&', ';']).map(halves).filter(move |(of, _)| is_named(of));
+    pieces.map(|(_, value)| decode(value))
 }
 
-/// Whether some program could find a parameter of one of these names in the query:
-/// without regard to case, to spaces around it and to what stands in brackets behind it.
-pub fn could_name<S: AsRef<str>>(query: &str, names: &[S]) -> bool {
-    readings(query).any(|(name, _)| {
+/// Whether some program could find a parameter of one of these names in the query: without regard
+/// to case, to spaces around it and to what stands in brackets behind it.
+pub fn could_name<S: AsRef<str>>(query: &str, wanted: &[S]) -> bool {
+    query.split(['&', ';']).flat_map(|piece| names(halves(piece).0)).any(|name| {
         let bare = name.split(|octet| *octet == b'[').next().unwrap_or_default();
-        names
-            .iter()
-            .any(|wanted| bare.trim_ascii().eq_ignore_ascii_case(wanted.as_ref().as_bytes()))
+        wanted.iter().any(|name| bare.trim_ascii().eq_ignore_ascii_case(name.as_ref().as_bytes()))
     })
 }
 
@@ -35,9 +30,14 @@ pub fn spaced(text: &[u8]) -> Vec<u8> {
     text.iter().map(|octet| if *octet == b'+' { b' ' } else { *octet }).collect()
 }
 
-fn pair(piece: &str) -> Pair<'_> {
-    let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
-    (decode(name), decode(value))
+fn halves(piece: &str) -> (&str, &str) {
+    piece.split_once('=').unwrap_or((piece, ""))
+}
+
+/// A name in its readings, decoded.
+fn names(name: &str) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let spaced = name.contains('+').then(|| percent::decode(&name.replace('+', " ")).into());
+    std::iter::once(decode(name)).chain(spaced)
 }
 
 fn decode(text: &str) -> Cow<'_, [u8]> {

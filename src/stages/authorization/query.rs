@@ -26,7 +26,7 @@ pub fn allows(needed: &[Parameter], query: Option<&str>) -> bool {
     needed.iter().all(|parameter| {
         let (name, value) = (parameter.name.as_bytes(), parameter.value.as_bytes());
         let is_there = query::pairs(query).any(|(n, v)| *n == *name && *v == *value);
-        is_there && query::readings(query).filter(|(n, _)| same(n, name)).count() == 1
+        is_there && query::values(query, name).count() == 1
     })
 }
 
@@ -35,11 +35,14 @@ pub fn denies(needed: &[Parameter], query: Option<&str>) -> bool {
     let query = query.unwrap_or_default();
     needed.iter().all(|parameter| {
         let (name, value) = (parameter.name.as_bytes(), parameter.value.as_bytes());
-        let has_it = |(n, v): query::Pair<'_>| {
-            same(&n, name) && (same(&v, value) || same(&query::spaced(&v), value))
-        };
-        let repeated = query::readings(query).filter(|(n, _)| same(n, name)).count() > 1;
-        repeated || query::readings(query).chain(query::pairs(query)).any(has_it)
+        let has_it = |v: &[u8]| same(v, value) || same(&query::spaced(v), value);
+        let whole = query::pairs(query).any(|(n, v)| same(&n, name) && has_it(&v));
+        let (mut found, mut is_it) = (0, whole);
+        for v in query::values(query, name) {
+            found += 1;
+            is_it |= has_it(&v);
+        }
+        is_it || found > 1
     })
 }
 
