@@ -253,11 +253,12 @@ impl Refusal {
             | Refusal::TokenExpired(_)
             | Refusal::CredentialsAmbiguous(_)
             | Refusal::ClientUnknown
-            | Refusal::ClientSuspended
             | Refusal::TlsRequired
             | Refusal::IssuerUnavailable(_)
             | Refusal::RateLimited(_) => "authentication",
-            Refusal::ScopeMissing(_) | Refusal::NotPermitted => "authorization",
+            Refusal::ClientSuspended | Refusal::ScopeMissing(_) | Refusal::NotPermitted => {
+                "authorization"
+            }
             Refusal::LoopDetected | Refusal::VendorUnreachable(_) => "forwarding",
             Refusal::VendorResponseInvalid(_)
             | Refusal::VendorRedirectRefused

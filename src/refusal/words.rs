@@ -60,7 +60,7 @@ impl Refusal {
             }
             Refusal::RequestTimeout => "The request body made no progress in time.".into(),
             Refusal::MisdirectedRequest => {
-                "The connection was made for another name than the request's.".into()
+                "The connection is another name's, or its certificate no longer holds.".into()
             }
             Refusal::CredentialsMissing => "The request shows no credential.".into(),
             Refusal::TokenInvalid(_) => "The credential is not accepted.".into(),

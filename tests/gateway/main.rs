@@ -15,6 +15,7 @@ mod answers;
 mod certificates;
 mod commands;
 mod correlation;
+mod documents;
 mod evasion;
 mod explained;
 mod forwarding;

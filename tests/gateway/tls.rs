@@ -107,7 +107,7 @@ async fn a_request_for_another_name_is_misdirected() {
     assert_eq!((answer.status, answer.slug().as_str()), (421, "misdirected-request"));
     assert_eq!(
         answer.json()["detail"],
-        "The connection was made for another name than the request's."
+        "The connection is another name's, or its certificate no longer holds."
     );
     assert_eq!(answer.json()["action"], "Send the request on a connection of its own.");
     assert_eq!(answer.json()["title"], "Misdirected request");
