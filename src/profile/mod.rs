@@ -1,10 +1,17 @@
 //! Vendor profiles: what a kind of vendor does, as data, the same schema for ours and a user's.
+//!
+//! Everything here is compiled once, by `config::resolve`, and only looked at afterwards.
+
+pub mod budget;
+pub mod outcome;
+pub mod wait;
+pub mod when;
 
 use crate::model::path::PathPattern;
 use http::HeaderName;
 
 /// What a kind of vendor does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Profile {
     /// Its name, or the file it was read from.
     pub name: String,
