@@ -20,6 +20,7 @@ use crate::model::path::PathPattern;
 use crate::model::rates::Rate;
 use crate::model::secret::{Secret, SecretSource};
 use crate::profile::Profile;
+use crate::profile::outcome::Matchers;
 use crate::stages::authentication::directory::{Directory, Identity};
 use crate::stages::authentication::jwt;
 use crate::stages::authentication::keys::KeySet;
@@ -255,6 +256,8 @@ pub struct Vendor {
     pub credentials: BTreeMap<Arc<str>, Credential>,
     /// Fields that no client may fill: those in which its SDKs put keys, and the gateway's own.
     pub reserved: Vec<HeaderName>,
+    /// What its answers mean: its own matchers, then the profile's.
+    pub outcomes: Matchers,
 }
 
 impl Vendor {

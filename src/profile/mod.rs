@@ -8,7 +8,10 @@ pub mod wait;
 pub mod when;
 
 use crate::model::path::PathPattern;
+use budget::Budget;
 use http::HeaderName;
+use outcome::Matchers;
+use wait::Backoff;
 
 /// What a kind of vendor does.
 #[derive(Debug, Clone)]
@@ -22,6 +25,12 @@ pub struct Profile {
     pub key_headers: Vec<HeaderName>,
     /// Paths by which any record can be reached.
     pub open_doors: Vec<PathPattern>,
+    /// What its answers mean; a vendor's own matchers come before them.
+    pub outcomes: Matchers,
+    /// How long to wait after a throttle that names no time.
+    pub backoff: Backoff,
+    /// What its answers say of what is left.
+    pub budgets: Vec<Budget>,
 }
 
 /// The profiles that come with erpgate: name and text.

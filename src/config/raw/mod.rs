@@ -6,6 +6,7 @@
 
 pub mod at;
 pub mod issuer;
+pub mod outcome;
 pub mod policy;
 pub mod profile;
 pub mod rates;

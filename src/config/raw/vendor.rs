@@ -1,6 +1,7 @@
 //! `[vendors.NAME]` as a person typed it.
 
 use super::at::At;
+use super::outcome::RawOutcomes;
 use super::secret::{RawSecret, RawText};
 use super::table::Section;
 use super::text::DurationText;
@@ -29,6 +30,8 @@ pub struct RawVendor {
     /// Whether it learns the client's address.
     #[schemars(extend("default" = "off"))]
     pub forwarded: Option<RawForwarded>,
+    /// What its answers mean; looked at before those of the profile.
+    pub outcome: Option<RawOutcomes>,
 }
 
 /// What proves the gateway to the vendor.

@@ -5,12 +5,14 @@
 
 mod base_url;
 mod bounds;
+mod budgets;
 mod certificates;
 mod credentials;
 mod issuers;
 mod limits;
 mod listeners;
 mod names;
+mod outcomes;
 mod pem;
 mod policies;
 mod policy_file;

@@ -1,12 +1,15 @@
 //! Vendor profiles: the shipped ones by name, a user's own by path.
 
 use super::Context;
+use super::budgets::{backoff, budgets};
+use super::outcomes::outcomes;
 use super::secrets::in_words;
 use crate::config::problem::{Notes, Text, quoted, suggestion};
 use crate::config::raw::at::At;
 use crate::config::raw::profile::RawProfile;
 use crate::config::raw::read::read;
 use crate::model::path::PathPattern;
+use crate::profile::outcome::Matchers;
 use crate::profile::{Profile, SHIPPED};
 use http::HeaderName;
 use std::path::Path;
@@ -76,6 +79,9 @@ fn resolve(name: &str, notes: &mut Notes) -> Option<Arc<Profile>> {
         request_id_headers: field_names(raw.request_id_headers, notes),
         key_headers: field_names(raw.key_headers, notes),
         open_doors,
+        outcomes: Matchers::new(outcomes(notes, raw.outcome.as_ref())),
+        backoff: backoff(notes, raw.backoff.as_ref()),
+        budgets: budgets(notes, raw.budget.as_ref()),
     }))
 }
 

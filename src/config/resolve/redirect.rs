@@ -76,6 +76,7 @@ fn redirect(vendor: &Arc<Vendor>, urls: &dyn Fn(&str) -> Option<BaseUrl>) -> Arc
         tls: VendorTls::default(),
         forwarded: vendor.forwarded,
         reserved: vendor.reserved.clone(),
+        outcomes: vendor.outcomes.clone(),
         credential: without_secret(&vendor.credential),
         credentials: vendor
             .credentials

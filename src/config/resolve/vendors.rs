@@ -2,6 +2,7 @@
 
 use super::bounds::{Longest, duration};
 use super::names::check_name;
+use super::outcomes::outcomes;
 use super::{Context, Mode, TOP, pem};
 use crate::config::problem::{nearest, quoted};
 use crate::config::raw::at::At;
@@ -9,6 +10,7 @@ use crate::config::raw::table::Section;
 use crate::config::raw::vendor::{RawForwarded, RawTimeouts, RawVendor, RawVendorTls};
 use crate::config::raw::{RawGateway, RawRoute};
 use crate::config::{BaseUrl, Credential, Forwarded, Timeouts, Vendor, VendorTls};
+use crate::profile::outcome::Matchers;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -55,6 +57,7 @@ impl Context<'_> {
             let help = "remove it, or write `https://` in `base_url`";
             self.notes.warning("unused-tls", &typed.span, message, help);
         }
+        let own = outcomes(&mut self.notes, raw.outcome.as_ref());
         let forwarded = match raw.forwarded.unwrap_or_default() {
             RawForwarded::Off => Forwarded::Off,
             RawForwarded::XForwarded => Forwarded::XForwarded,
@@ -71,6 +74,7 @@ impl Context<'_> {
                 profile.as_ref()?,
                 credential.iter().chain(credentials.values()),
             ),
+            outcomes: Matchers::before(own, &profile.as_ref()?.outcomes),
             credential: credential.unwrap_or(Credential::None),
             credentials,
         })
