@@ -107,6 +107,18 @@ pub enum Scope {
     Resource,
 }
 
+impl Scope {
+    /// The word for it in files, logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Scope::Account => "account",
+            Scope::Credential => "credential",
+            Scope::Endpoint => "endpoint",
+            Scope::Resource => "resource",
+        }
+    }
+}
+
 /// Whether the vendor acted on the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -196,3 +196,151 @@ impl Backoff {
         self.base.saturating_mul(factor).min(self.max)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::{any, prop_assert, proptest};
+
+    /// Sun, 06 Nov 1994 08:49:37 GMT.
+    const NOW: i64 = 784_111_777;
+
+    #[test]
+    fn hints_are_read() {
+        let year = 366 * 86_400_000;
+        for (hint, unit, milliseconds) in [
+            // Numbers.
+            ("2", Unit::Seconds, Some(2_000)),
+            ("2.0", Unit::Seconds, Some(2_000)),
+            (" 0.25 ", Unit::Seconds, Some(250)),
+            ("0", Unit::Seconds, Some(0)),
+            ("007", Unit::Seconds, Some(7_000)),
+            ("1500", Unit::Milliseconds, Some(1_500)),
+            ("0.5", Unit::Milliseconds, Some(0)),
+            ("99999999999999999999999", Unit::Seconds, Some(year)),
+            // The three dates of RFC 9110 §5.6.7.
+            ("Sun, 06 Nov 1994 08:49:47 GMT", Unit::Seconds, Some(10_000)),
+            ("Sunday, 06-Nov-94 08:49:47 GMT", Unit::Seconds, Some(10_000)),
+            ("Sun Nov  6 08:49:47 1994", Unit::Seconds, Some(10_000)),
+            ("Sun, 06 Nov 1994 08:49:36 GMT", Unit::Seconds, Some(0)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Unit::Seconds, Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Unit::Seconds, Some(year)),
+            ("Sun, 06 Nov 1994 08:49:47 GMT", Unit::Milliseconds, None),
+            ("Sun, 06 Nov 1994 08:49:47 GMT", Unit::Epoch, None),
+            ("Sun, 06 Nov 1994 08:49:47 +0100", Unit::Seconds, None),
+            // Since 1970: seconds, milliseconds, a moment ago, and what is no such time.
+            ("784111787", Unit::Epoch, Some(10_000)),
+            ("784111787000", Unit::Epoch, Some(10_000)),
+            ("784111770", Unit::Epoch, Some(0)),
+            ("10", Unit::Epoch, None),
+            ("99999999999999999999999", Unit::Epoch, Some(year)),
+            // Nothing.
+            ("", Unit::Seconds, None),
+            ("-1", Unit::Seconds, None),
+            ("+1", Unit::Seconds, None),
+            ("1e3", Unit::Seconds, None),
+            ("NaN", Unit::Seconds, None),
+            ("inf", Unit::Seconds, None),
+            ("1.", Unit::Seconds, None),
+            (".5", Unit::Seconds, None),
+            ("1.5.2", Unit::Seconds, None),
+            ("1,5", Unit::Seconds, None),
+            ("2 seconds", Unit::Seconds, None),
+            ("soon", Unit::Seconds, None),
+        ] {
+            let expected = milliseconds.map(Duration::from_millis);
+            let read = parse(hint, unit, NOW);
+            let close = |(a, b): (Duration, Duration)| a.abs_diff(b) < Duration::from_millis(1);
+            let same = read.is_some() == expected.is_some();
+            assert!(same && read.zip(expected).is_none_or(close), "{hint} {unit:?}: {read:?}");
+        }
+        assert_eq!(parse("9", Unit::Seconds, i64::MIN), Some(Duration::from_secs(9)));
+        let date = "Sun, 06 Nov 1994 08:49:47 GMT";
+        assert_eq!(parse(date, Unit::Seconds, i64::MAX), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn places_are_typed_with_their_units() {
+        let header = |name| HeaderName::from_static(name);
+        let pointer = |typed| Pointer::parse(typed).expect("a pointer");
+        for (typed, expected) in [
+            ("30s", WaitFrom::Fixed(Duration::from_secs(30))),
+            ("header:Retry-After", WaitFrom::Header(header("retry-after"), Unit::Seconds)),
+            ("header:X-Wait-Ms", WaitFrom::Header(header("x-wait-ms"), Unit::Milliseconds)),
+            ("header:X-Wait-Ms s", WaitFrom::Header(header("x-wait-ms"), Unit::Seconds)),
+            ("header:X-Wait ms", WaitFrom::Header(header("x-wait"), Unit::Milliseconds)),
+            ("header:X-Reset epoch", WaitFrom::Header(header("x-reset"), Unit::Epoch)),
+            ("pointer:/a/0", WaitFrom::Pointer(pointer("/a/0"), Unit::Seconds)),
+            (
+                "pointer:/retryAfterMs",
+                WaitFrom::Pointer(pointer("/retryAfterMs"), Unit::Milliseconds),
+            ),
+            ("pointer:/items", WaitFrom::Pointer(pointer("/items"), Unit::Seconds)),
+            ("pointer:/at epoch", WaitFrom::Pointer(pointer("/at"), Unit::Epoch)),
+        ] {
+            assert_eq!(WaitFrom::parse(typed), Ok(expected), "{typed}");
+        }
+        for typed in ["", "0s", "30", "25h", "header:", "header:a b", "pointer:a", "body:/a"] {
+            assert!(WaitFrom::parse(typed).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn the_vendors_word_comes_first() {
+        let headers = |fields: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            headers
+        };
+        let (own, standard) = (("x-wait", "7"), ("retry-after", "3"));
+        for (class, from, fields, seconds) in [
+            (Class::Rate, None, &[standard][..], Some(3)),
+            (Class::Lock, None, &[standard], Some(3)),
+            (Class::RetryableServer, None, &[standard], Some(3)),
+            (Class::Business, None, &[standard], None),
+            (Class::Rate, None, &[], None),
+            (Class::Rate, None, &[("retry-after", "0")], None),
+            (Class::Rate, None, &[standard, ("retry-after", "5"), ("retry-after", "x")], Some(5)),
+            (Class::Rate, Some("header:X-Wait"), &[own, standard], Some(7)),
+            (Class::Rate, Some("header:X-Wait"), &[standard], Some(3)),
+            (Class::Rate, Some("header:X-Wait"), &[("x-wait", "junk"), standard], Some(3)),
+            (Class::Business, Some("header:X-Wait"), &[own], Some(7)),
+            (Class::Rate, Some("2s"), &[standard], Some(3)),
+            (Class::Rate, Some("5s"), &[standard], Some(5)),
+            (Class::Rate, Some("pointer:/error/wait"), &[standard], Some(9)),
+            (Class::Rate, Some("pointer:/error/text"), &[standard], Some(8)),
+            (Class::Rate, Some("pointer:/error/minus"), &[standard], Some(3)),
+            (Class::Rate, Some("pointer:/error/gone"), &[], None),
+        ] {
+            let body = br#"{"error":{"wait":9.0,"text":"8","minus":-5}}"#;
+            let from = from.map(|typed| WaitFrom::parse(typed).expect(typed));
+            let hint = hint(class, from.as_ref(), &headers(fields), &Peek::new(body, true), NOW);
+            assert_eq!(hint, seconds.map(Duration::from_secs), "{class:?} {from:?} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_are_bounded() {
+        let long = Duration::from_secs(1_000_000);
+        assert_eq!(clamp(Class::Rate, long), WAIT_MAX);
+        assert_eq!(clamp(Class::Lock, long), WAIT_MAX);
+        assert_eq!(clamp(Class::Quota, long), QUOTA_WAIT_MAX);
+        assert_eq!(clamp(Class::Rate, Duration::from_secs(2)), Duration::from_secs(2));
+        let backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(30) };
+        let waits = [0, 1, 2, 5, 31, u32::MAX].map(|earlier| backoff.after(earlier).as_secs());
+        assert_eq!(waits, [1, 2, 4, 30, 30, 30]);
+    }
+
+    proptest! {
+        /// Whatever a vendor writes and whatever time it is: no panic, and no endless wait.
+        #[test]
+        fn any_hint_is_read(hint in r"\PC{0,20}|[0-9.]{0,40}", now in any::<i64>()) {
+            for unit in [Unit::Seconds, Unit::Milliseconds, Unit::Epoch] {
+                prop_assert!(parse(&hint, unit, now).is_none_or(|wait| wait <= HINT_MAX));
+            }
+        }
+    }
+}

@@ -39,7 +39,7 @@ pub struct RawWhen {
     pub status: Option<At<RawStatuses>>,
     /// A field that has to be there; as `Name: value`, with that value.
     pub header: Option<At<String>>,
-    /// A place in a JSON body (RFC 6901) where something other than null has to be.
+    /// A place in a JSON body (RFC 6901) where a value has to be.
     pub pointer: Option<At<String>>,
     /// What the value at `pointer`, or of `header`, is.
     pub equals: Option<At<String>>,

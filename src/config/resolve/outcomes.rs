@@ -185,14 +185,19 @@ struct Comparison {
 /// `Some(None)` where none is typed.
 fn comparison(notes: &mut Notes, raw: &RawWhen) -> Option<Option<Comparison>> {
     let keys = [("equals", &raw.equals), ("matches", &raw.matches), ("contains", &raw.contains)];
-    let mut typed = keys.into_iter().filter_map(|(key, typed)| Some((key, typed.as_ref()?)));
-    let Some((key, at)) = typed.next() else { return Some(None) };
-    if let Some((other, second)) = typed.next() {
-        let message = format!("there is `{key}` already, so `{other}` has nothing to be about");
-        let help = "keep one of them; `matches` can say everything that the others can";
-        notes.problem("bad-matcher", &second.span, message, help);
-        return None;
-    }
+    let mut typed: Vec<(&'static str, &At<String>)> =
+        keys.into_iter().filter_map(|(key, typed)| Some((key, typed.as_ref()?))).collect();
+    typed.sort_by_key(|(_, at)| at.span.start);
+    let (key, at) = match typed.as_slice() {
+        [] => return Some(None),
+        [one] => *one,
+        [(first, _), (second, at), ..] => {
+            let message = format!("there is `{first}` already, so `{second}` is one too many");
+            let help = "keep one of them; `matches` can say everything that the others can";
+            notes.problem("bad-matcher", &at.span, message, help);
+            return None;
+        }
+    };
     let test = match key {
         "equals" => Ok(Test::equals(&at.value)),
         "matches" => Test::matches(&at.value),

@@ -5,6 +5,8 @@
 mod certificates;
 mod findings;
 mod issuers;
+mod matchers;
+mod outcomes;
 mod policies;
 mod robustness;
 mod secrets;
