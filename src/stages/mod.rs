@@ -4,11 +4,14 @@
 //! entropy are arguments. A room refuses with [`Refusal`](crate::refusal::Refusal) or gives
 //! evidence that the next one asks for.
 
+pub mod admission;
 pub mod authentication;
 pub mod authorization;
+pub mod circuit;
 pub mod correlation;
 pub mod forwarding;
 pub mod outcome;
 pub mod record;
+pub mod retry;
 pub mod routing;
 pub mod validation;
