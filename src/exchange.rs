@@ -8,6 +8,7 @@ use crate::stages::correlation::Correlation;
 use crate::stages::outcome::Attempt;
 use crate::stages::routing::Match;
 use crate::state::Snapshot;
+use crate::vendors::Desk;
 use http::Version;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct Exchange {
     pub access: Option<Access>,
     /// What the vendor was asked and answered.
     pub vendor: VendorSide,
+    /// What is known of earlier attempts.
+    pub repeat: Repeat,
     /// What was answered in the vendor's place.
     pub refusal: Option<Refusal>,
     /// What went wrong, for operators.
@@ -88,6 +91,28 @@ pub struct Access {
     pub generation: u64,
 }
 
+/// What earlier attempts leave to the next one.
+#[derive(Default)]
+pub struct Repeat {
+    /// Whether it waits at the head of its client's queue: it had its turn before.
+    pub head: bool,
+    /// How long it waits before it asks for its turn.
+    pub wait: Option<Duration>,
+    /// Attempts that count; those that the vendor throttled do not.
+    pub counted: u32,
+    /// Whether the request has added to what may be repeated.
+    pub deposited: bool,
+}
+
+/// The vendor did not act, because it had too much to do.
+#[derive(Clone, Debug)]
+pub struct Throttled {
+    /// When it may be asked again.
+    pub until: Instant,
+    /// Its own code.
+    pub code: Option<String>,
+}
+
 /// What happened at the vendor.
 #[derive(Default)]
 pub struct VendorSide {
@@ -95,6 +120,10 @@ pub struct VendorSide {
     pub attempts: u32,
     /// Whether a byte of the current attempt may have reached it.
     pub sent: bool,
+    /// How long the request waited for its turns.
+    pub queued: Duration,
+    /// What it said when it last turned the request away.
+    pub throttled: Option<Throttled>,
     /// When it was first asked.
     pub asked: Option<Instant>,
     /// From asking to the head of the answer.
@@ -117,6 +146,13 @@ impl Exchange {
     pub fn credential(&self) -> Option<&Credential> {
         let grant = self.access.as_ref()?.grant.as_ref()?;
         self.taken.as_ref()?.route.credential(grant.rule().credential.as_ref())
+    }
+
+    /// What the request shares with others at its vendor; `None` before it has a route, and where
+    /// nothing is served.
+    pub fn desk(&self) -> Option<Arc<Desk>> {
+        let route = self.taken.as_ref()?.matched.route();
+        self.snapshot.desks.get()?.get(route).cloned()
     }
 
     /// The vendor, once a route was found.

@@ -9,6 +9,9 @@
 //! * [`state`], [`identity`], [`tls`], [`exchange`], [`pipeline`], [`access`], [`settlement`]: what
 //!   outlives a request, which tokens are genuine, what clients are shown, one request, its life,
 //!   whether it may, its end.
+//! * [`vendors`], [`pools`], [`circuits`], [`attempts`], [`observation`]: what requests share at a
+//!   vendor, where they wait, when it is left alone, what surrounds an attempt, what an answer
+//!   means.
 //! * [`gateway`], [`admin`]: the shell around pingora, and the operators' listener.
 //! * [`cli`]: the commands.
 //!
@@ -30,13 +33,17 @@
 pub mod access;
 pub mod adapters;
 pub mod admin;
+pub mod attempts;
+pub mod circuits;
 pub mod cli;
 pub mod config;
 pub mod exchange;
 pub mod gateway;
 pub mod identity;
 pub mod model;
+pub mod observation;
 pub mod pipeline;
+pub mod pools;
 pub mod profile;
 pub mod refusal;
 pub mod sandbox;
@@ -44,3 +51,4 @@ pub mod settlement;
 pub mod stages;
 pub mod state;
 pub mod tls;
+pub mod vendors;

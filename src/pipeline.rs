@@ -8,22 +8,22 @@
 //! For each attempt it calls `admit` and `equip`, sends, and calls `observe` on the head that comes
 //! back. `settle` (in `settlement.rs`) always runs, once. Nothing on this page touches a socket.
 //!
-//! Where the next rooms open: limits and reservation behind `check_length` in [`decide`]; the
-//! vendor's queue in [`admit`]; circuit at the top of [`equip`].
+//! Where the next rooms open: limits and reservation behind `check_length` in [`decide`].
 
 use crate::access;
+use crate::attempts::{self, Held};
 use crate::config::{Credential, Route};
-use crate::exchange::{Arrival, Exchange, Taken, VendorSide};
+use crate::exchange::{Arrival, Exchange, Repeat, Taken, VendorSide};
 use crate::model::methods;
+use crate::observation::{self, Seen};
 use crate::refusal::Refusal;
-use crate::stages::correlation::{self, CORRELATION_ID, Entropy};
-use crate::stages::forwarding::links::Place;
-use crate::stages::forwarding::{Edits, answer, request};
+use crate::stages::correlation::{self, Entropy};
+use crate::stages::forwarding::{Edits, request};
+use crate::stages::routing;
 use crate::stages::validation::path::AllowInPath;
 use crate::stages::validation::{self, Head, Sound, Tls};
-use crate::stages::{outcome, routing};
 use crate::state::{Snapshot, State};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,6 +55,7 @@ pub fn receive(
         taken: None,
         access: None,
         vendor: VendorSide::default(),
+        repeat: Repeat::default(),
         refusal: None,
         reason: None,
         bytes_in: 0,
@@ -109,13 +110,13 @@ pub fn find_route(
     Ok((sound, route))
 }
 
-/// An attempt is about to be made: what was allowed under policies that have changed since is
-/// looked at again.
+/// An attempt is about to be made: it waits for its turn, its slot and its permit, and what was
+/// allowed under policies that have changed since is looked at again.
 ///
 /// # Errors
-/// What the policies in force refuse.
-pub fn admit(state: &State, exchange: &mut Exchange) -> Result<(), Refusal> {
-    access::again(state, exchange)
+/// What the policies in force refuse; that the vendor can't be asked, or not in time.
+pub async fn admit(state: &State, exchange: &mut Exchange) -> Result<Held, Refusal> {
+    attempts::admit(state, exchange).await
 }
 
 /// The target of the attempt, and what to change in the head.
@@ -149,38 +150,17 @@ pub fn equip(exchange: &Exchange, headers: &HeaderMap, parent_id: u64) -> Option
     Some((target, edits))
 }
 
-/// The vendor has answered with this head: what goes to the client.
+/// The vendor has answered: what goes to the client; `None`: it is asked again.
 ///
 /// # Errors
-/// The refusal that the client gets in its place.
+/// The refusal that the client gets in the answer's place.
 pub fn observe(
     exchange: &mut Exchange,
-    status: u16,
-    headers: &HeaderMap,
+    seen: Seen<'_>,
+    held: &mut Held,
     date: &HeaderValue,
-    now: Instant,
-) -> Result<Edits, Refusal> {
-    let passthrough = matches!(exchange.credential(), Some(Credential::Passthrough));
-    let Some(taken) = &exchange.taken else { return Err(Refusal::GatewayFault) };
-    let vendor = &taken.route.vendor;
-    let side = &mut exchange.vendor;
-    side.status = Some(status);
-    side.took = side.asked.map(|asked| now.saturating_duration_since(asked));
-    side.request_id = vendor.profile.request_id_headers.iter().find_map(|name| text(headers, name));
-    side.correlation_id = text(headers, &CORRELATION_ID);
-    let place = place(&exchange.arrival, &taken.route);
-    outcome::observe(status, headers, &vendor.base_url, place, passthrough)?;
-    // A redirect's Location is rewritten in any case: unchanged it would lead off the gateway.
-    let links = (taken.route.rewrite_links || (300..400).contains(&status)).then_some(place);
-    let pseudonym = &exchange.snapshot.config.server.name;
-    let policy = answer::Policy { base: &vendor.base_url, links, pseudonym };
-    Ok(answer::edits(status, headers, policy, &exchange.correlation, date))
-}
-
-/// Where the client sees the vendor of this route.
-fn place<'a>(arrival: &'a Arrival, route: &'a Route) -> Place<'a> {
-    let authority = arrival.authority.as_deref().unwrap_or("");
-    Place { https: arrival.https, authority, prefix: &route.prefix }
+) -> Result<Option<Edits>, Refusal> {
+    observation::observe(exchange, seen, held, date)
 }
 
 fn take_route(exchange: &mut Exchange, head: &Head<'_>) -> Result<Arc<Route>, Refusal> {
@@ -192,8 +172,4 @@ fn take_route(exchange: &mut Exchange, head: &Head<'_>) -> Result<Arc<Route>, Re
         || route.reads.iter().any(|read| read.method == head.method && read.path.matches(rest));
     exchange.taken = Some(Taken { route: route.clone(), matched, reads });
     Ok(route)
-}
-
-fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
 }

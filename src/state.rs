@@ -3,20 +3,24 @@
 use crate::adapters::clock::Clock;
 use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
+use crate::adapters::vendor_client::VendorClient;
 use crate::config::Config;
 use crate::identity::{Issuers, Means, Tokens};
 use crate::model::rates::Gcra;
 use crate::stages::forwarding::request::Via;
 use crate::stages::routing::Table;
 use crate::tls::ListenerTlsState;
+use crate::vendors::{Desk, Vendors};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderValue;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 
+/// Unused connections to vendors that the vendor lane keeps.
+const CONNECTIONS_KEPT: usize = 1024;
 /// Reloads that may wait while one runs.
 const RELOADS_WAITING: usize = 16;
 
@@ -34,6 +38,9 @@ pub struct Snapshot {
     pub issuers: Issuers,
     /// How often an address may fail to authenticate.
     pub failed_auth: Gcra,
+    /// What the requests of each route share at its vendor, in the order of the routes; set by
+    /// who serves with it.
+    pub desks: OnceLock<Vec<Arc<Desk>>>,
     /// Counts configurations from 1.
     pub generation: u64,
 }
@@ -53,7 +60,8 @@ impl Snapshot {
         let via = Via::new(&config.server.name)?;
         let rate = config.server.failed_auth_rate;
         let failed_auth = Gcra::new(rate, rate.count);
-        Some(Snapshot { table, hosts, via, issuers, failed_auth, generation, config })
+        let desks = OnceLock::new();
+        Some(Snapshot { table, hosts, via, issuers, failed_auth, desks, generation, config })
     }
 }
 
@@ -65,6 +73,12 @@ pub struct State {
     pub tokens: Tokens,
     /// What issuers are asked with.
     pub means: Means,
+    /// What requests to each vendor share.
+    pub vendors: Vendors,
+    /// How many octets of bodies are held.
+    pub buffers: Arc<Buffers>,
+    /// Sends what was read first.
+    pub client: Arc<VendorClient>,
     /// Counters.
     pub metrics: Metrics,
     /// Log lines.
@@ -95,6 +109,9 @@ impl State {
         log: Log,
     ) -> (Arc<State>, mpsc::Receiver<ReloadRequest>) {
         metrics.config_generation.set(1);
+        let vendors = Vendors::new(&metrics);
+        // A new snapshot has none yet: setting them can't fail.
+        let _ = snapshot.desks.set(vendors.desks(&snapshot.config));
         let (reloads, asked) = mpsc::channel(RELOADS_WAITING);
         let state = Arc::new(State {
             watched: ArcSwap::from_pointee(snapshot.config.watched.clone()),
@@ -103,6 +120,9 @@ impl State {
             snapshot: ArcSwap::from_pointee(snapshot),
             tokens: Tokens::default(),
             means,
+            buffers: Arc::default(),
+            client: VendorClient::new(CONNECTIONS_KEPT),
+            vendors,
             metrics,
             log,
             clock: Arc::default(),
@@ -150,6 +170,28 @@ impl State {
             Ok(()) => outcome.await.unwrap_or_else(|_| unheard()),
             Err(_) => unheard(),
         }
+    }
+}
+
+/// How many octets of bodies are held, all requests together.
+#[derive(Debug, Default)]
+pub struct Buffers(AtomicU64);
+
+impl Buffers {
+    /// Takes room for so many, if no more than `most` are held then.
+    pub fn take(&self, octets: u64, most: u64) -> bool {
+        let with = |held: u64| held.checked_add(octets).filter(|held| *held <= most);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
+    }
+
+    /// Gives room back.
+    pub fn give_back(&self, octets: u64) {
+        self.0.fetch_sub(octets, Ordering::Relaxed);
+    }
+
+    /// How many are held.
+    pub fn held(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Randomness: correlation ids, trace ids, parent ids.
+//! Randomness: correlation ids, trace ids, parent ids, jitter.
 
 use crate::stages::correlation::Entropy;
 use uuid::Uuid;
@@ -12,5 +12,10 @@ pub fn for_request() -> Entropy {
 
 /// A parent id for one attempt.
 pub fn for_attempt() -> u64 {
+    rand::random()
+}
+
+/// A number from 0 to 1, the latter left out: for waits that nobody shall share.
+pub fn fraction() -> f64 {
     rand::random()
 }

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub vendor_request_duration: HistogramVec,
     /// `vendor_attempts_total{vendor,result}`: how each attempt ended.
     pub vendor_attempts: IntCounterVec,
+    /// Of pools and circuits.
+    pub pools: PoolMetrics,
     /// `config_reloads_total{result}`.
     pub config_reloads: IntCounterVec,
     /// `config_generation`.
@@ -41,6 +43,66 @@ pub struct Metrics {
     pub connections_closed: IntCounterVec,
     /// `log_lines_dropped`: addition to the contract.
     pub log_lines_dropped: Gauge,
+}
+
+/// What pools and circuits show.
+#[derive(Clone)]
+pub struct PoolMetrics {
+    /// `pool_concurrency_limit{pool}`; 0: none.
+    pub limit: IntGaugeVec,
+    /// `pool_concurrency_in_use{pool}`.
+    pub in_use: IntGaugeVec,
+    /// `pool_queue_depth{pool}`.
+    pub depth: IntGaugeVec,
+    /// `pool_queue_wait_seconds{pool}`.
+    pub wait: HistogramVec,
+    /// `pool_paused{pool}`.
+    pub paused: IntGaugeVec,
+    /// `pool_budget_remaining{pool,budget}`.
+    pub budget: IntGaugeVec,
+    /// `circuit_state{vendor,state}`: 1 for the state that it is in.
+    pub circuit: IntGaugeVec,
+    /// `circuit_transitions_total{vendor,to}`.
+    pub transitions: IntCounterVec,
+}
+
+impl PoolMetrics {
+    fn new(registry: &Registry) -> Result<PoolMetrics, prometheus::Error> {
+        let of_pool = |name, help| gauges(registry, name, help, &["pool"]);
+        Ok(PoolMetrics {
+            limit: of_pool(
+                "pool_concurrency_limit",
+                "Requests that may be at the vendor at a time; 0: any number.",
+            )?,
+            in_use: of_pool("pool_concurrency_in_use", "Requests that are at the vendor.")?,
+            depth: of_pool("pool_queue_depth", "Requests that wait for the vendor.")?,
+            wait: durations(
+                registry,
+                "pool_queue_wait_seconds",
+                "From asking for a slot to having it.",
+                &["pool"],
+            )?,
+            paused: of_pool("pool_paused", "Whether the vendor takes no requests for a while.")?,
+            budget: gauges(
+                registry,
+                "pool_budget_remaining",
+                "What a vendor says is left of a budget of its own.",
+                &["pool", "budget"],
+            )?,
+            circuit: gauges(
+                registry,
+                "circuit_state",
+                "1 for the state that a circuit is in.",
+                &["vendor", "state"],
+            )?,
+            transitions: counters(
+                registry,
+                "circuit_transitions_total",
+                "Changes of a circuit's state.",
+                &["vendor", "to"],
+            )?,
+        })
+    }
 }
 
 impl Metrics {
@@ -93,6 +155,7 @@ impl Metrics {
                 "Attempts at a vendor, by how they ended.",
                 &["vendor", "result"],
             )?,
+            pools: PoolMetrics::new(&registry)?,
             config_reloads: counters(
                 "config_reloads_total",
                 "Reloads of the configuration.",

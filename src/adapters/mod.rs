@@ -9,4 +9,5 @@ pub mod key_source;
 pub mod log;
 pub mod metrics;
 pub mod resolver;
+pub mod vendor_client;
 pub mod web;

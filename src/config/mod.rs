@@ -4,6 +4,7 @@
 //! `raw` is what a person typed, `resolve` turns it into this or into every problem at once,
 //! `problem` shows them, `sources` is the one door to files, environment and commands.
 
+pub mod pools;
 pub mod problem;
 pub mod raw;
 pub mod resolve;
@@ -13,6 +14,7 @@ pub mod sources;
 pub use crate::model::base_url::BaseUrl;
 pub use crate::stages::forwarding::request::Forwarded;
 pub use crate::stages::validation::path::AllowInPath;
+pub use pools::{Circuit, Handling, Pool};
 
 use crate::model::digest::Sha256;
 use crate::model::methods::MethodSet;
@@ -49,6 +51,8 @@ pub struct Config {
     pub issuers: Vec<Arc<Issuer>>,
     /// The policies folder.
     pub policies: Policies,
+    /// `[pools.NAME]`, and the pools of vendors that have one of their own.
+    pub pools: Vec<Arc<Pool>>,
     /// `[vendors.NAME]`, by name.
     pub vendors: Vec<Arc<Vendor>>,
     /// `[[route]]`, in file order; each one's `vendor` is one of `vendors`.
@@ -82,6 +86,10 @@ pub struct Server {
     pub failed_auth_rate: Rate,
     /// Whether answers carry `Server-Timing`.
     pub server_timing: bool,
+    /// Bytes of request bodies in memory, all requests together.
+    pub buffer_memory_bytes: u64,
+    /// Bytes of request bodies on disk, all requests together.
+    pub buffer_disk_bytes: u64,
 }
 
 /// `[[issuer]]`: who makes tokens for clients.
@@ -254,6 +262,8 @@ pub struct Vendor {
     pub credential: Credential,
     /// Further credentials, by name.
     pub credentials: BTreeMap<Arc<str>, Credential>,
+    /// How its requests are bounded and repeated.
+    pub handling: Handling,
     /// Fields that no client may fill: those in which its SDKs put keys, and the gateway's own.
     pub reserved: Vec<HeaderName>,
     /// What its answers mean: its own matchers, then the profile's.
@@ -363,6 +373,8 @@ pub struct Route {
     /// Whether `Location` (of an answer that is no redirect), `Content-Location` and `Link`
     /// are rewritten to stay on the gateway. A redirect's `Location` always is.
     pub rewrite_links: bool,
+    /// The segment behind the prefix, from 1, by whose value requests go one at a time.
+    pub serialize_by: Option<usize>,
     /// What a path may hold in spite of being ambiguous.
     pub allow_in_path: AllowInPath,
 }

@@ -1,10 +1,11 @@
 //! What pingora carries along for one request, and what its end settles.
 
 use super::connection::{Connection, Line};
-use super::failures;
 use super::front::Incoming;
 use super::pace::Pace;
 use super::peers::Peers;
+use crate::adapters::vendor_client::failures;
+use crate::attempts::{Held, Next};
 use crate::exchange::Exchange;
 use crate::refusal::Refusal;
 use crate::settlement::{self, Ending};
@@ -31,6 +32,10 @@ pub struct Ctx {
     pub line: Line,
     /// The exchange, once its head is read.
     pub exchange: Option<Exchange>,
+    /// What the current attempt holds at the vendor, until the answer's body has ended.
+    pub held: Option<Held>,
+    /// Whether the vendor's answer has the request sent again.
+    pub again: bool,
     /// A refusal that a later phase answers with.
     pub pending: Option<Refusal>,
     /// What the client was answered.
@@ -51,6 +56,8 @@ impl Ctx {
             incoming: None,
             line: Line::Unseen,
             exchange: None,
+            held: None,
+            again: false,
             pending: None,
             status: 0,
             bytes_out: 0,
@@ -116,12 +123,22 @@ impl Ctx {
         }
     }
 
+    /// An attempt of the stream lane has failed: counted, judged, and whether there is another.
+    pub fn ended(&mut self, failure: &Failure, reused: bool, replayable: bool) -> Next {
+        self.attempt_failed(failure);
+        let (Some(exchange), Some(mut held)) = (&mut self.exchange, self.held.take()) else {
+            return Next::Tell;
+        };
+        held.failed(exchange, failure, reused, replayable)
+    }
+
     /// Counts an attempt that failed.
     pub fn attempt_failed(&self, failure: &Failure) {
         self.count_attempt(failures::label(failure));
     }
 
-    fn count_attempt(&self, result: &str) {
+    /// Counts an attempt.
+    pub fn count_attempt(&self, result: &str) {
         let asked = self.exchange.as_ref().filter(|exchange| exchange.vendor.attempts > 0);
         if let Some(vendor) = asked.and_then(Exchange::vendor_config) {
             let labels = [&*vendor.name, result];

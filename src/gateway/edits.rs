@@ -46,13 +46,16 @@ pub fn append_server_timing(
     now: Instant,
 ) -> Result<()> {
     let total = now.saturating_duration_since(exchange.began);
-    let vendor = exchange.vendor.took.unwrap_or_default();
+    let (vendor, queue) = (exchange.vendor.took.unwrap_or_default(), exchange.vendor.queued);
     // Tenths of a millisecond.
     let tenths =
         |duration: Duration| (duration.as_micros() / 1000, duration.as_micros() / 100 % 10);
-    let (vendor, gateway) = (tenths(vendor), tenths(total.saturating_sub(vendor)));
-    let text =
-        format!("vendor;dur={}.{}, gateway;dur={}.{}", vendor.0, vendor.1, gateway.0, gateway.1);
+    let gateway = tenths(total.saturating_sub(vendor).saturating_sub(queue));
+    let (vendor, queue) = (tenths(vendor), tenths(queue));
+    let text = format!(
+        "queue;dur={}.{}, vendor;dur={}.{}, gateway;dur={}.{}",
+        queue.0, queue.1, vendor.0, vendor.1, gateway.0, gateway.1
+    );
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
         response.append_header("server-timing", value)?;
     }
@@ -69,6 +72,15 @@ pub fn declare_empty_body(request: &mut RequestHeader) -> Result<()> {
         request.insert_header(header::CONTENT_LENGTH, "0")?;
     }
     Ok(())
+}
+
+/// Says how long a body is that is at hand.
+pub fn declare_body(request: &mut RequestHeader, octets: usize) -> Result<()> {
+    if octets > 0 {
+        return request.insert_header(header::CONTENT_LENGTH, octets);
+    }
+    request.remove_header(&header::CONTENT_LENGTH);
+    declare_empty_body(request)
 }
 
 /// Takes the chunks off an answer: an HTTP/1.0 client knows none (RFC 9112 §6.1). Returns whether

@@ -8,8 +8,12 @@ use super::edits::{
     append_server_timing, apply_to_request, apply_to_response, declare_empty_body, unchunk,
 };
 use super::front::STREAM;
-use super::{arrival, failures};
+use super::{arrival, lane};
 use crate::adapters::entropy;
+use crate::adapters::vendor_client::failures;
+use crate::attempts::Next;
+use crate::exchange::Exchange;
+use crate::observation::Seen;
 use crate::pipeline::{self, Decision};
 use crate::refusal::{Refusal, Unreachable};
 use crate::settlement;
@@ -26,9 +30,6 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Connections that one request may try to make: a name's further addresses.
-const CONNECTS_MAX: u32 = 3;
 
 /// What pingora calls.
 pub struct Hooks {
@@ -123,20 +124,14 @@ impl ProxyHttp for Hooks {
                 self.answer_options(session, ctx, &allow).await?;
                 Ok(true)
             }
-            Ok(Decision::Forward) => {
-                if arrival::expects_continue(session) {
-                    session.as_downstream_mut().write_continue_response().await?;
-                }
-                match session.as_downstream_mut().is_body_done() {
-                    true => ctx.awaits_answer(),
-                    false => ctx.upload_moves(),
-                }
-                Ok(false)
-            }
+            Ok(Decision::Forward) => self.forward(session, ctx).await,
         }
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        // What an earlier attempt left: this one answers for itself.
+        (ctx.pending, ctx.held) = (None, None);
+        let held = self.admit(session, ctx).await?;
         let now = Instant::now();
         let live = ctx.live.clone();
         let Some(exchange) = &mut ctx.exchange else {
@@ -146,31 +141,19 @@ impl ProxyHttp for Hooks {
             return Err(Error::new_in(ErrorType::InternalError));
         };
         let vendor = taken.route.vendor.clone();
-        exchange.vendor.sent = false;
-        if let Err(refusal) = pipeline::admit(&self.state, exchange) {
-            settlement::audit(&self.state, exchange);
-            ctx.pending = Some(refusal);
-            return Err(refused());
-        }
+        ctx.held = Some(held);
         let attempt = usize::try_from(exchange.vendor.attempts).unwrap_or(usize::MAX);
         exchange.vendor.attempts += 1;
-        exchange.vendor.asked.get_or_insert(now);
+        exchange.vendor.asked = Some(now);
         let left = exchange.time_left(now);
         if left.is_zero() {
             ctx.pending = Some(Refusal::DeadlineExceeded);
             return Err(refused());
         }
-        let peers = &live.peers;
-        let mut candidate = peers.candidate(&vendor.name, taken.reads, attempt);
-        if let (None, Some(target)) = (&candidate, peers.target(&vendor.name)) {
-            let patience = vendor.timeouts.connect.min(left);
-            // Unresolved when the time is up: the next lines say so.
-            let _ = tokio::time::timeout(patience, target.first_lookup()).await;
-            candidate = peers.candidate(&vendor.name, taken.reads, attempt);
-        }
-        let Some(mut peer) = candidate else {
+        let peer = live.peers.resolved(&vendor, taken.reads, attempt, left).await;
+        let Some(mut peer) = peer else {
             let failure = Failure::NoConnection(Unreachable::NameUnresolved);
-            ctx.attempt_failed(&failure);
+            ctx.ended(&failure, false, false);
             ctx.pending = Some(Refusal::VendorUnreachable(Unreachable::NameUnresolved));
             return Err(refused());
         };
@@ -193,15 +176,11 @@ impl ProxyHttp for Hooks {
         mut error: Box<Error>,
     ) -> Box<Error> {
         let failure = failures::read(&error);
-        ctx.attempt_failed(&failure);
-        let Some(exchange) = &ctx.exchange else { return error };
-        let vendor = exchange.vendor_config().map(|vendor| vendor.name.clone());
-        let target = vendor.and_then(|vendor| ctx.live.peers.target(&vendor));
+        // Nothing was sent: the name's next address may be tried whatever the method.
+        error.set_retry(ctx.ended(&failure, false, true) == Next::Again);
+        let vendor = ctx.exchange.as_ref().and_then(Exchange::vendor_config);
+        let target = vendor.and_then(|vendor| ctx.live.peers.target(&vendor.name));
         if let (Some(target), Some(address)) = (target, peer._address.as_inet()) {
-            let addresses = u32::try_from(target.count()).unwrap_or(u32::MAX);
-            // Nothing was sent: the name's next address may be tried whatever the method.
-            let retry = exchange.vendor.attempts < addresses.min(CONNECTS_MAX);
-            error.set_retry(retry);
             target.failed(*address);
         }
         error
@@ -215,18 +194,19 @@ impl ProxyHttp for Hooks {
         ctx: &mut Ctx,
         client_reused: bool,
     ) -> Box<Error> {
+        if ctx.again {
+            // The answer said so, and was judged then.
+            error.set_retry(true);
+            return error;
+        }
         let failure = match &ctx.pending {
             Some(refusal) => Failure::Refused(refusal.clone()),
             None => failures::read(&error),
         };
-        ctx.attempt_failed(&failure);
         // What writes is never sent a second time, whatever pingora or HTTP/2 would allow: a
         // connection that died idle says nothing about what the vendor did with the bytes.
-        let reads = ctx.exchange.as_ref().is_some_and(|e| e.attempt(Instant::now()).reads);
-        let untouched = session.as_downstream().response_written().is_none();
-        let whole = !session.as_downstream().retry_buffer_truncated();
-        let stale = client_reused && matches!(failure, Failure::Ended);
-        error.set_retry(reads && untouched && whole && stale);
+        let next = ctx.ended(&failure, client_reused, is_replayable(session));
+        error.set_retry(next == Next::Again);
         error
     }
 
@@ -278,7 +258,7 @@ impl ProxyHttp for Hooks {
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
@@ -288,13 +268,21 @@ impl ProxyHttp for Hooks {
         }
         ctx.rests();
         let date = self.state.clock.date();
-        let Some(exchange) = &mut ctx.exchange else {
+        let replayable = is_replayable(session);
+        let (Some(exchange), Some(held)) = (&mut ctx.exchange, &mut ctx.held) else {
             return Err(Error::new_in(ErrorType::InternalError));
         };
-        let now = Instant::now();
-        let observed = pipeline::observe(exchange, status, &response.headers, &date, now);
-        let edits = match observed {
-            Ok(edits) => edits,
+        let verdict = lane::verdict_of_head(&self.state, exchange, status, &response.headers);
+        let seen = Seen { status, headers: &response.headers, verdict, replayable };
+        let edits = match pipeline::observe(exchange, seen, held, &date) {
+            Ok(Some(edits)) => edits,
+            Ok(None) => {
+                ctx.count_attempt("throttled");
+                ctx.again = true;
+                // For the case that pingora counts no further attempt.
+                ctx.pending = Some(Refusal::VendorPaused(1));
+                return Err(refused());
+            }
             Err(refusal) => {
                 ctx.pending = Some(refusal);
                 return Err(refused());
@@ -302,7 +290,7 @@ impl ProxyHttp for Hooks {
         };
         apply_to_response(response, edits)?;
         if exchange.snapshot.config.server.server_timing {
-            append_server_timing(response, exchange, now)?;
+            append_server_timing(response, exchange, Instant::now())?;
         }
         Ok(())
     }
@@ -383,4 +371,11 @@ impl ProxyHttp for Hooks {
         // pingora would write the target, and with it what a query may hold.
         ctx.exchange.as_ref().map_or_else(String::new, |e| e.correlation.id().to_owned())
     }
+}
+
+/// Whether the request can be sent again: nothing went to the client, and what it sent is at hand.
+fn is_replayable(session: &mut Session) -> bool {
+    let downstream = session.as_downstream_mut();
+    let untouched = downstream.response_written().is_none();
+    untouched && !downstream.retry_buffer_truncated()
 }

@@ -61,6 +61,27 @@ impl Peers {
     }
 }
 
+impl Peers {
+    /// The same, waiting for the name's first look-up where it has to be, but no longer than
+    /// `left`.
+    pub async fn resolved(
+        &self,
+        vendor: &Vendor,
+        reads: bool,
+        attempt: usize,
+        left: Duration,
+    ) -> Option<Box<HttpPeer>> {
+        let candidate = self.candidate(&vendor.name, reads, attempt);
+        if candidate.is_some() {
+            return candidate;
+        }
+        let patience = vendor.timeouts.connect.min(left);
+        // Unresolved when the time is up: the next line says so.
+        let _ = tokio::time::timeout(patience, self.target(&vendor.name)?.first_lookup()).await;
+        self.candidate(&vendor.name, reads, attempt)
+    }
+}
+
 fn template(vendor: &Vendor, idle: Duration, lane: &str) -> HttpPeer {
     // The real address is set for each connection.
     let nowhere = SocketAddr::from(([127, 0, 0, 1], vendor.base_url.port));

@@ -127,6 +127,8 @@ impl Reloader {
         let generation = snapshot.generation;
         let listeners: Vec<Arc<Listener>> = snapshot.config.listeners.clone();
         let peers = Peers::new(&snapshot.config, &self.resolver);
+        // A new snapshot has none yet: setting them can't fail.
+        let _ = snapshot.desks.set(self.state.vendors.desks(&snapshot.config));
         let snapshot = Arc::new(snapshot);
         self.live.store(Arc::new(Live { snapshot: snapshot.clone(), peers }));
         self.state.snapshot.store(snapshot);

@@ -64,6 +64,18 @@ pub enum Refusal {
     RateLimited(u32),
     /// The request has been here before.
     LoopDetected,
+    /// As many wait for the vendor as may; seconds until a place may be free.
+    VendorQueueFull(u32),
+    /// The request's turn did not come in time; seconds until it may.
+    VendorQueueTimeout(u32),
+    /// The vendor asked for a pause, or an operator ordered one; seconds until it ends.
+    VendorPaused(u32),
+    /// The vendor failed too often; seconds until it is tried again.
+    VendorCircuitOpen(u32),
+    /// The gateway holds as many bodies as it may; seconds until it may have room.
+    GatewayOverloaded(u32),
+    /// The gateway leaves, and the request was not sent yet.
+    GatewayDraining(u32),
     /// No connection to the vendor could be made; nothing was sent.
     VendorUnreachable(Unreachable),
     /// What came back is not a complete HTTP answer.
@@ -81,7 +93,7 @@ pub enum Refusal {
 }
 
 /// Every slug, in the order of the contract's table.
-pub const SLUGS: [&str; 31] = [
+pub const SLUGS: [&str; 37] = [
     "route-not-found",
     "method-not-allowed",
     "method-unknown",
@@ -105,6 +117,10 @@ pub const SLUGS: [&str; 31] = [
     "tls-required",
     "issuer-unavailable",
     "rate-limited",
+    "vendor-queue-full",
+    "vendor-queue-timeout",
+    "vendor-paused",
+    "vendor-circuit-open",
     "loop-detected",
     "vendor-unreachable",
     "vendor-response-invalid",
@@ -112,6 +128,8 @@ pub const SLUGS: [&str; 31] = [
     "vendor-credential-rejected",
     "vendor-timeout",
     "deadline-exceeded",
+    "gateway-overloaded",
+    "gateway-draining",
     "gateway-fault",
 ];
 
@@ -188,6 +206,12 @@ impl Refusal {
             Refusal::TlsRequired => "tls-required",
             Refusal::IssuerUnavailable(_) => "issuer-unavailable",
             Refusal::RateLimited(_) => "rate-limited",
+            Refusal::VendorQueueFull(_) => "vendor-queue-full",
+            Refusal::VendorQueueTimeout(_) => "vendor-queue-timeout",
+            Refusal::VendorPaused(_) => "vendor-paused",
+            Refusal::VendorCircuitOpen(_) => "vendor-circuit-open",
+            Refusal::GatewayOverloaded(_) => "gateway-overloaded",
+            Refusal::GatewayDraining(_) => "gateway-draining",
             Refusal::LoopDetected => "loop-detected",
             Refusal::VendorUnreachable(_) => "vendor-unreachable",
             Refusal::VendorResponseInvalid(_) => "vendor-response-invalid",
@@ -229,7 +253,13 @@ impl Refusal {
             | Refusal::VendorResponseInvalid(_)
             | Refusal::VendorRedirectRefused
             | Refusal::VendorCredentialRejected => 502,
-            Refusal::IssuerUnavailable(_) => 503,
+            Refusal::IssuerUnavailable(_)
+            | Refusal::VendorQueueFull(_)
+            | Refusal::VendorQueueTimeout(_)
+            | Refusal::VendorPaused(_)
+            | Refusal::VendorCircuitOpen(_)
+            | Refusal::GatewayOverloaded(_)
+            | Refusal::GatewayDraining(_) => 503,
             Refusal::VendorTimeout | Refusal::DeadlineExceeded => 504,
         }
     }
@@ -259,13 +289,19 @@ impl Refusal {
             Refusal::ClientSuspended | Refusal::ScopeMissing(_) | Refusal::NotPermitted => {
                 "authorization"
             }
+            Refusal::VendorQueueFull(_)
+            | Refusal::VendorQueueTimeout(_)
+            | Refusal::VendorPaused(_) => "admission",
+            Refusal::VendorCircuitOpen(_) => "circuit",
             Refusal::LoopDetected | Refusal::VendorUnreachable(_) => "forwarding",
             Refusal::VendorResponseInvalid(_)
             | Refusal::VendorRedirectRefused
             | Refusal::VendorCredentialRejected
             | Refusal::VendorTimeout
             | Refusal::DeadlineExceeded => "outcome",
-            Refusal::GatewayFault => "gateway",
+            Refusal::GatewayOverloaded(_) | Refusal::GatewayDraining(_) | Refusal::GatewayFault => {
+                "gateway"
+            }
         }
     }
 
@@ -285,7 +321,13 @@ impl Refusal {
             | Refusal::ScopeMissing(_)
             | Refusal::NotPermitted
             | Refusal::TlsRequired => "http_request_denied",
-            Refusal::IssuerUnavailable(_) => "proxy_internal_error",
+            Refusal::VendorQueueFull(_) | Refusal::VendorQueueTimeout(_) => {
+                "connection_limit_reached"
+            }
+            Refusal::VendorPaused(_) | Refusal::VendorCircuitOpen(_) => "destination_unavailable",
+            Refusal::IssuerUnavailable(_)
+            | Refusal::GatewayOverloaded(_)
+            | Refusal::GatewayDraining(_) => "proxy_internal_error",
             Refusal::VendorTimeout | Refusal::DeadlineExceeded => "http_response_timeout",
             Refusal::GatewayFault => "proxy_internal_error",
             _ => "http_request_error",
@@ -298,6 +340,12 @@ impl Refusal {
             Refusal::RequestTimeout
             | Refusal::IssuerUnavailable(_)
             | Refusal::RateLimited(_)
+            | Refusal::VendorQueueFull(_)
+            | Refusal::VendorQueueTimeout(_)
+            | Refusal::VendorPaused(_)
+            | Refusal::VendorCircuitOpen(_)
+            | Refusal::GatewayOverloaded(_)
+            | Refusal::GatewayDraining(_)
             | Refusal::VendorUnreachable(_)
             | Refusal::VendorResponseInvalid(_)
             | Refusal::VendorTimeout
@@ -310,7 +358,14 @@ impl Refusal {
     /// `Retry-After`.
     pub fn retry_after(&self) -> Option<u32> {
         match self {
-            Refusal::IssuerUnavailable(seconds) | Refusal::RateLimited(seconds) => Some(*seconds),
+            Refusal::IssuerUnavailable(seconds)
+            | Refusal::RateLimited(seconds)
+            | Refusal::VendorQueueFull(seconds)
+            | Refusal::VendorQueueTimeout(seconds)
+            | Refusal::VendorPaused(seconds)
+            | Refusal::VendorCircuitOpen(seconds)
+            | Refusal::GatewayOverloaded(seconds)
+            | Refusal::GatewayDraining(seconds) => Some(*seconds),
             _ => None,
         }
     }

@@ -29,6 +29,12 @@ impl Refusal {
             Refusal::TlsRequired => "TLS required",
             Refusal::IssuerUnavailable(_) => "Issuer unavailable",
             Refusal::RateLimited(_) => "Too many requests",
+            Refusal::VendorQueueFull(_) => "Vendor queue full",
+            Refusal::VendorQueueTimeout(_) => "Vendor queue timeout",
+            Refusal::VendorPaused(_) => "Vendor paused",
+            Refusal::VendorCircuitOpen(_) => "Vendor circuit open",
+            Refusal::GatewayOverloaded(_) => "Gateway overloaded",
+            Refusal::GatewayDraining(_) => "Gateway draining",
             Refusal::LoopDetected => "Loop detected",
             Refusal::VendorUnreachable(_) => "Vendor unreachable",
             Refusal::VendorResponseInvalid(_) => "Vendor answer invalid",
@@ -75,6 +81,18 @@ impl Refusal {
                 "The credential can't be checked: its issuer does not answer.".into()
             }
             Refusal::RateLimited(_) => "Too many requests in too short a time.".into(),
+            Refusal::VendorQueueFull(_) => "Too many requests wait for this vendor.".into(),
+            Refusal::VendorQueueTimeout(_) => {
+                "The request waited for this vendor as long as it may; nothing was sent.".into()
+            }
+            Refusal::VendorPaused(_) => "This vendor takes no requests for a while.".into(),
+            Refusal::VendorCircuitOpen(_) => {
+                "This vendor failed too often and is left alone for a while.".into()
+            }
+            Refusal::GatewayOverloaded(_) => "The gateway has no room for this request.".into(),
+            Refusal::GatewayDraining(_) => {
+                "The gateway is leaving, and the request was not sent.".into()
+            }
             Refusal::LoopDetected => "The request has passed this gateway before.".into(),
             Refusal::VendorUnreachable(why) => why.detail().into(),
             Refusal::VendorResponseInvalid(why) => why.detail().into(),
@@ -115,9 +133,14 @@ impl Refusal {
             Refusal::ScopeMissing(_) => "Get a token with the scope in the WWW-Authenticate field.",
             Refusal::NotPermitted => "Ask the gateway's security team for access.",
             Refusal::TlsRequired => "Use the gateway's https address, and change the credential.",
-            Refusal::IssuerUnavailable(_) | Refusal::RateLimited(_) => {
-                "Wait as long as Retry-After says, then try again."
-            }
+            Refusal::IssuerUnavailable(_)
+            | Refusal::RateLimited(_)
+            | Refusal::VendorQueueFull(_)
+            | Refusal::VendorQueueTimeout(_)
+            | Refusal::VendorPaused(_)
+            | Refusal::VendorCircuitOpen(_)
+            | Refusal::GatewayOverloaded(_)
+            | Refusal::GatewayDraining(_) => "Wait as long as Retry-After says, then try again.",
             Refusal::LoopDetected => "Ask the gateway's operator to correct the vendor's base URL.",
             Refusal::VendorUnreachable(_) => "Try again later; nothing was sent.",
             Refusal::VendorResponseInvalid(_) | Refusal::VendorTimeout => {

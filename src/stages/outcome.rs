@@ -18,6 +18,8 @@ pub enum Failure {
     TimedOut,
     /// The connection ended early.
     Ended,
+    /// The vendor took the connection but not the request, and says so: HTTP/2.
+    Unprocessed,
     /// The answer breaks the rules of HTTP.
     NotHttp,
     /// The client's side failed: it left, or its body broke off or broke a rule.
@@ -58,6 +60,7 @@ pub fn judge(failure: Failure, attempt: Attempt) -> Option<Refusal> {
         }
         Failure::NoConnection(why) => Refusal::VendorUnreachable(why),
         Failure::TimedOut => Refusal::VendorTimeout,
+        Failure::Unprocessed => Refusal::VendorUnreachable(Unreachable::Other),
         Failure::Ended => Refusal::VendorResponseInvalid(Invalid::Incomplete),
         Failure::NotHttp => Refusal::VendorResponseInvalid(Invalid::Protocol),
         Failure::Client(ClientFailure::Gone) => return None,
@@ -75,11 +78,26 @@ pub fn judge(failure: Failure, attempt: Attempt) -> Option<Refusal> {
 pub fn executed(refusal: &Refusal, attempt: Attempt) -> Executed {
     let certainly_not = attempt.reads
         || !attempt.sent
-        || matches!(refusal, Refusal::VendorUnreachable(_) | Refusal::VendorCredentialRejected);
+        || matches!(refusal, Refusal::VendorUnreachable(_) | Refusal::VendorCredentialRejected)
+        // With these two erpgate promises that nothing was executed.
+        || matches!(refusal.status(), 429 | 503);
     if certainly_not { Executed::No } else { Executed::Unknown }
 }
 
-/// Judges a head that the vendor answered with.
+/// Looks whether a head is one that a vendor may answer with.
+///
+/// # Errors
+/// `vendor-response-invalid`.
+pub fn check_head(status: u16, headers: &HeaderMap) -> Result<(), Refusal> {
+    match status {
+        // 1xx never comes here but for a switch of protocols, which nobody asked for.
+        101 => Err(Refusal::VendorResponseInvalid(Invalid::Status)),
+        100..=599 => check_framing(status, headers),
+        _ => Err(Refusal::VendorResponseInvalid(Invalid::Status)),
+    }
+}
+
+/// Judges an answer that may go to the client.
 ///
 /// # Errors
 /// The refusal that the client gets in its place.
@@ -90,13 +108,6 @@ pub fn observe(
     place: Place<'_>,
     passthrough: bool,
 ) -> Result<(), Refusal> {
-    match status {
-        // 1xx never comes here but for a switch of protocols, which nobody asked for.
-        101 => Err(Refusal::VendorResponseInvalid(Invalid::Status)),
-        100..=599 => Ok(()),
-        _ => Err(Refusal::VendorResponseInvalid(Invalid::Status)),
-    }?;
-    check_framing(status, headers)?;
     // With the client's own credential the vendor's 401 is about the client.
     if status == 401 && !passthrough {
         return Err(Refusal::VendorCredentialRejected);
@@ -176,7 +187,10 @@ mod tests {
             if let Some(location) = location {
                 headers.insert("location", HeaderValue::from_static(location));
             }
-            observe(status, &headers, &base, place, passthrough).err().map(|r| r.slug())
+            let checked = check_head(status, &headers);
+            let judged =
+                checked.and_then(|()| observe(status, &headers, &base, place, passthrough));
+            judged.err().map(|r| r.slug())
         };
         for (status, location, expected) in [
             (200, None, None),

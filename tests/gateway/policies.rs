@@ -230,7 +230,7 @@ async fn what_is_not_yet_sent_is_authorized_again() {
         let mut exchange = question.ask(&before).expect("a listener").exchange;
         let client = access::authenticate(&state, &mut exchange, &headers).await.expect("known");
         access::authorize(&mut exchange, client).expect("permitted");
-        assert_eq!(pipeline::admit(&state, &mut exchange), Ok(()));
+        pipeline::admit(&state, &mut exchange).await.expect("admitted");
         waiting.push(exchange);
     }
     let policy = gateway.folder.read("policies/tester.toml");
@@ -245,8 +245,8 @@ async fn what_is_not_yet_sent_is_authorized_again() {
         let outcome = state.reload("admin").await;
         assert!(matches!(outcome, ReloadOutcome::Accepted { .. }), "{slug}: {outcome:?}");
         let mut exchange = waiting.pop().expect("one more");
-        match pipeline::admit(&state, &mut exchange) {
-            Ok(()) => assert_eq!(slug, "allowed"),
+        match pipeline::admit(&state, &mut exchange).await {
+            Ok(_) => assert_eq!(slug, "allowed"),
             Err(refusal) if slug == "unknown" => assert_eq!(refusal.slug(), "token-invalid"),
             Err(refusal) => assert_eq!(refusal.slug(), slug),
         }

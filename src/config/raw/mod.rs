@@ -8,6 +8,7 @@ pub mod at;
 pub mod issuer;
 pub mod outcome;
 pub mod policy;
+pub mod pool;
 pub mod profile;
 pub mod rates;
 pub mod read;
@@ -18,6 +19,7 @@ pub mod vendor;
 
 use at::At;
 use issuer::RawIssuer;
+use pool::RawPool;
 use schemars::JsonSchema;
 use secret::RawSecret;
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,8 @@ pub struct RawGateway {
     pub issuer: Option<At<Vec<Section<RawIssuer>>>>,
     /// Where the policies of clients are.
     pub policies: Option<Section<RawPolicies>>,
+    /// Vendor accounts that several vendors share, by name.
+    pub pools: Option<BTreeMap<At<String>, Section<RawPool>>>,
     /// Services that requests are sent to, by name.
     pub vendors: Option<BTreeMap<At<String>, Section<RawVendor>>>,
     /// Which requests go to which vendor.
@@ -66,6 +70,12 @@ pub struct RawServer {
     /// Addresses and networks whose `X-Forwarded-For` is believed.
     #[schemars(extend("default" = []))]
     pub trusted_proxies: Option<Vec<At<String>>>,
+    /// Memory for request bodies, all requests together; beyond it they go to disk.
+    #[schemars(extend("default" = "256MiB"))]
+    pub buffer_memory: Option<At<SizeText>>,
+    /// Disk for request bodies, all requests together; beyond it requests are refused.
+    #[schemars(extend("default" = "1GiB"))]
+    pub buffer_disk: Option<At<SizeText>>,
     /// Socket by which a successor takes the listeners over. A change needs a restart.
     #[schemars(extend("default" = "data/handover.sock"))]
     pub handover: Option<At<String>>,
@@ -206,6 +216,9 @@ pub struct RawRoute {
     /// Whether links in answers are rewritten to stay on the gateway.
     #[schemars(extend("default" = true))]
     pub rewrite_links: Option<bool>,
+    /// One request at a time for each value of a part of the path: `"path:N"`, the N-th segment
+    /// behind the route's prefix.
+    pub serialize_by: Option<At<String>>,
     /// What a path may hold although it is ambiguous: `"%2F"`, `";"`.
     #[schemars(extend("default" = []))]
     pub allow_in_path: Option<Vec<At<String>>>,

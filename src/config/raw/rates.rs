@@ -4,12 +4,13 @@ use super::at::At;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
 /// One rate, or several.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 pub enum RawRates {
     /// `"600/minute"`.
     One(String),
@@ -18,7 +19,8 @@ pub enum RawRates {
 }
 
 /// One rate of a list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 pub enum RawRate {
     /// `"600/minute"`.
     Plain(String),
@@ -27,7 +29,7 @@ pub enum RawRate {
 }
 
 /// A rate with its burst.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawBurst {
     /// The rate.

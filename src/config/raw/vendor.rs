@@ -2,6 +2,8 @@
 
 use super::at::At;
 use super::outcome::RawOutcomes;
+use super::pool::{RawAdaptive, RawCircuit, RawQueue, RawReserve, RawRetry};
+use super::rates::RawRates;
 use super::secret::{RawSecret, RawText};
 use super::table::Section;
 use super::text::DurationText;
@@ -25,6 +27,24 @@ pub struct RawVendor {
     pub credentials: Option<BTreeMap<At<String>, Section<RawCredential>>>,
     /// How long to wait for it.
     pub timeouts: Option<Section<RawTimeouts>>,
+    /// The pool that it shares with others: a name under `[pools]`. Without it, the vendor has a
+    /// pool of its own.
+    pub pool: Option<At<String>>,
+    /// Of its own pool: requests at a time.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub concurrency: Option<At<i64>>,
+    /// Of its own pool: requests in a time, one rate or several.
+    pub rates: Option<At<RawRates>>,
+    /// Of its own pool: how many may wait, and for how long.
+    pub queue: Option<Section<RawQueue>>,
+    /// Of its own pool: whether `concurrency` is lowered while the vendor throttles.
+    pub adaptive: Option<At<RawAdaptive>>,
+    /// Of its own pool: what is kept for clients of a priority.
+    pub reserve: Option<Section<RawReserve>>,
+    /// When it is left alone because it fails.
+    pub circuit: Option<Section<RawCircuit>>,
+    /// How often a request is sent again.
+    pub retry: Option<Section<RawRetry>>,
     /// Authorities and the client certificate for it.
     pub tls: Option<Section<RawVendorTls>>,
     /// Whether it learns the client's address.

@@ -77,6 +77,24 @@ pub fn number(
     }
 }
 
+/// A part of a whole.
+pub fn fraction(
+    notes: &mut Notes,
+    key: &str,
+    typed: Option<&At<f64>>,
+    default: f64,
+    range: RangeInclusive<f64>,
+) -> f64 {
+    let Some(typed) = typed else { return default };
+    if range.contains(&typed.value) {
+        return typed.value;
+    }
+    let message = format!("{} is out of range for `{key}`", typed.value);
+    let help = format!("write a number from {} to {}", range.start(), range.end());
+    notes.problem("out-of-range", &typed.span, message, help);
+    default
+}
+
 /// A size in bytes.
 pub fn size(
     notes: &mut Notes,

@@ -55,7 +55,8 @@ fn zone(notes: &mut Notes, typed: Option<&At<String>>, daily: bool) -> TimeZone 
     })
 }
 
-fn rates(
+/// One rate, or a list of them.
+pub(super) fn rates(
     notes: &mut Notes,
     rates: Option<&At<RawRates>>,
     burst: Option<&At<i64>>,

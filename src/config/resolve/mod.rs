@@ -16,6 +16,7 @@ mod outcomes;
 mod pem;
 mod policies;
 mod policy_file;
+mod pools;
 mod profiles;
 mod redirect;
 mod restart;
@@ -187,7 +188,8 @@ impl Context<'_> {
         let admin = self.admin(raw.admin.as_ref());
         self.clashes(raw, &admin);
         let issuers = self.issuers(raw);
-        let vendors = self.vendors(raw);
+        let pools = self.pools(raw);
+        let vendors = self.vendors(raw, &pools);
         let routes = self.routes(raw, &vendors);
         let policies = self.policies(raw, &routes, &issuers);
         let log = Log { redact_query: self.redacted(raw) };
@@ -198,6 +200,7 @@ impl Context<'_> {
             admin,
             issuers,
             policies,
+            pools,
             vendors,
             routes,
             log,

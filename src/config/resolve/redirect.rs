@@ -75,6 +75,7 @@ fn redirect(vendor: &Arc<Vendor>, urls: &dyn Fn(&str) -> Option<BaseUrl>) -> Arc
         timeouts: vendor.timeouts.clone(),
         tls: VendorTls::default(),
         forwarded: vendor.forwarded,
+        handling: vendor.handling.clone(),
         reserved: vendor.reserved.clone(),
         outcomes: vendor.outcomes.clone(),
         credential: without_secret(&vendor.credential),

@@ -59,6 +59,7 @@ impl Context<'_> {
             body_bytes_max: body_max(notes, raw),
             deadline: duration(notes, "deadline", raw.deadline.as_ref(), "60s", Longest::of("24h")),
             rewrite_links: raw.rewrite_links.unwrap_or(true),
+            serialize_by: serialize_by(notes, raw),
             allow_in_path: allow_in_path(notes, raw),
             name: Arc::from(name?.value.as_str()),
             vendor: vendor?,
@@ -259,6 +260,18 @@ fn body_max(notes: &mut Notes, raw: &RawRoute) -> Option<u64> {
         return None;
     }
     Some(size(notes, "body_max", typed, BODY_BYTES, 0..=1 << 40))
+}
+
+fn serialize_by(notes: &mut Notes, raw: &RawRoute) -> Option<usize> {
+    let typed = raw.serialize_by.as_ref()?;
+    let segment = typed.value.strip_prefix("path:").and_then(|digits| digits.parse().ok());
+    let segment = segment.filter(|segment| (1..=64).contains(segment));
+    if segment.is_none() {
+        let message = format!("{} names no part of a request", quoted(&typed.value));
+        let help = "write the number of a segment behind the route's prefix, as in \"path:6\"";
+        notes.problem("bad-serialize-by", &typed.span, message, help);
+    }
+    segment
 }
 
 fn allow_in_path(notes: &mut Notes, raw: &RawRoute) -> AllowInPath {

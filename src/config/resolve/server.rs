@@ -1,7 +1,7 @@
 //! `[server]` and `[log]`.
 
 use super::Context;
-use super::bounds::{Longest, duration, number};
+use super::bounds::{Longest, duration, number, size};
 use super::names::is_token;
 use crate::config::Server;
 use crate::config::problem::{Notes, quoted};
@@ -68,6 +68,20 @@ impl Context<'_> {
             handover,
             failed_auth_rate: failed_auth_rate(notes, raw),
             server_timing: raw.server_timing.unwrap_or(true),
+            buffer_memory_bytes: size(
+                notes,
+                "buffer_memory",
+                raw.buffer_memory.as_ref(),
+                256 << 20,
+                1 << 20..=1 << 40,
+            ),
+            buffer_disk_bytes: size(
+                notes,
+                "buffer_disk",
+                raw.buffer_disk.as_ref(),
+                1 << 30,
+                0..=1 << 50,
+            ),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::config::raw::at::At;
 use crate::config::raw::table::Section;
 use crate::config::raw::vendor::{RawForwarded, RawTimeouts, RawVendor, RawVendorTls};
 use crate::config::raw::{RawGateway, RawRoute};
-use crate::config::{BaseUrl, Credential, Forwarded, Timeouts, Vendor, VendorTls};
+use crate::config::{BaseUrl, Credential, Forwarded, Pool, Timeouts, Vendor, VendorTls};
 use crate::profile::outcome::Matchers;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 impl Context<'_> {
     /// The vendors that can be used, by name.
-    pub(super) fn vendors(&mut self, raw: &RawGateway) -> Vec<Arc<Vendor>> {
+    pub(super) fn vendors(&mut self, raw: &RawGateway, pools: &[Arc<Pool>]) -> Vec<Arc<Vendor>> {
         let routes = raw.route.as_ref().map_or(&[][..], |routes| &routes.value);
         let named = |route: &Section<RawRoute>| Some(route.value.vendor.as_ref()?.value.clone());
         let wanted: Vec<String> = routes.iter().filter_map(named).collect();
@@ -38,14 +38,21 @@ impl Context<'_> {
                 let help = format!("write `vendor = \"{}\"` in a `[[route]]`", name.value);
                 self.notes.warning("unused-vendor", &name.span, message, help);
             }
-            vendors.extend(self.vendor(name, at).map(Arc::new));
+            vendors.extend(self.vendor(name, at, raw, pools).map(Arc::new));
         }
         vendors
     }
 
-    fn vendor(&mut self, name: &At<String>, at: &Section<RawVendor>) -> Option<Vendor> {
+    fn vendor(
+        &mut self,
+        name: &At<String>,
+        at: &Section<RawVendor>,
+        gateway: &RawGateway,
+        pools: &[Arc<Pool>],
+    ) -> Option<Vendor> {
         let raw = &at.value;
         let named = check_name(&mut self.notes, "vendor", name);
+        let handling = self.handling(name, raw, gateway, pools);
         let profile = self.profile(raw.profile.as_ref());
         let base_url = self.base_url(name, at);
         let credential = self.credential(raw.credential.as_ref());
@@ -70,6 +77,7 @@ impl Context<'_> {
             timeouts,
             tls,
             forwarded,
+            handling,
             reserved: Vendor::reserved(
                 profile.as_ref()?,
                 credential.iter().chain(credentials.values()),

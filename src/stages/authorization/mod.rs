@@ -46,12 +46,18 @@ pub struct Request<'r> {
 #[derive(Clone, Debug)]
 pub struct Grant {
     rule: Arc<Allow>,
+    client: Arc<ClientPolicy>,
 }
 
 impl Grant {
     /// *The* rule: the first in its file that matches.
     pub fn rule(&self) -> &Arc<Allow> {
         &self.rule
+    }
+
+    /// The policy that the rule is part of.
+    pub fn client(&self) -> &Arc<ClientPolicy> {
+        &self.client
     }
 }
 
@@ -101,7 +107,7 @@ pub fn authorize(
         let fits =
             rule.methods.contains(request.method) && query::allows(&rule.query, request.query);
         if fits && client.scopes().holds(&rule.scopes) {
-            return Ok(Grant { rule: rule.clone() });
+            return Ok(Grant { rule: rule.clone(), client: own.clone() });
         }
         if fits {
             lacking = lacking.or(Some(rule));

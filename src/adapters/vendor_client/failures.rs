@@ -2,7 +2,7 @@
 
 use crate::refusal::Unreachable;
 use crate::stages::outcome::{ClientFailure, Failure};
-use pingora_core::{Error, ErrorSource, ErrorType};
+use pingora_core::{Error, ErrorSource, ErrorType, RetryType};
 
 /// What an error means for the exchange it ended.
 pub fn read(error: &Error) -> Failure {
@@ -11,12 +11,24 @@ pub fn read(error: &Error) -> Failure {
         ErrorSource::Upstream if distrusts_certificate(error) => {
             Failure::NoConnection(Unreachable::CertificateInvalid)
         }
+        ErrorSource::Upstream if is_unprocessed(error) => Failure::Unprocessed,
         ErrorSource::Upstream => of_vendor(error.etype()),
         ErrorSource::Internal | ErrorSource::Unset => match of_vendor(error.etype()) {
             Failure::Ended | Failure::TimedOut => Failure::Fault,
             other => other,
         },
     }
+}
+
+/// A connection that took longer than the request has time.
+pub fn of_connecting_too_long() -> Failure {
+    Failure::NoConnection(Unreachable::TimedOut)
+}
+
+/// Whether HTTP/2 proves that the vendor did not process the request: a refused stream, or one
+/// beyond the last that it took before it left (RFC 9113 §8.7). pingora marks exactly these.
+fn is_unprocessed(error: &Error) -> bool {
+    *error.etype() == ErrorType::H2Error && error.retry == RetryType::Decided(true)
 }
 
 /// Whether a handshake failed because the vendor's certificate does not hold: pingora keeps of
@@ -32,6 +44,7 @@ pub fn label(failure: &Failure) -> &'static str {
         Failure::NoConnection(_) => "connect-failed",
         Failure::TimedOut => "timed-out",
         Failure::Ended => "ended",
+        Failure::Unprocessed => "unprocessed",
         Failure::NotHttp => "not-http",
         Failure::Client(_) => "client-failed",
         Failure::Refused(_) => "refused",

@@ -1,0 +1,241 @@
+//! What requests to a vendor share and reloads leave alone: its pool, its circuit, its budget for
+//! repetitions, and what is paused of it without the whole of it.
+
+use crate::adapters::entropy;
+use crate::adapters::metrics::Metrics;
+use crate::circuits::{SharedCircuit, Signs};
+use crate::config::{Circuit, Config};
+use crate::pools::{Gauges, SharedPool};
+use crate::profile::wait::Backoff;
+use crate::stages::retry::Budget;
+use prometheus::IntGaugeVec;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the requests of one route share at its vendor.
+pub struct Desk {
+    /// The account's pool.
+    pub pool: Arc<SharedPool>,
+    /// The vendor's circuit, or the route's.
+    pub circuit: Arc<SharedCircuit>,
+    /// What may still be repeated.
+    pub budget: Arc<Mutex<Budget>>,
+    /// What is paused without the account.
+    pub pauses: Arc<Pauses>,
+    /// Who goes one at a time.
+    pub turns: Arc<Turns>,
+    /// `pool_budget_remaining`.
+    pub budget_left: IntGaugeVec,
+}
+
+/// Everything that is shared, by name: it outlives the configurations that name it.
+pub struct Vendors {
+    gauges: Box<dyn Fn(&str) -> Gauges + Send + Sync>,
+    signs: Signs,
+    budget_left: IntGaugeVec,
+    pools: Mutex<HashMap<Arc<str>, Arc<SharedPool>>>,
+    circuits: Mutex<HashMap<Arc<str>, Arc<SharedCircuit>>>,
+    rest: Mutex<HashMap<Arc<str>, Rest>>,
+    turns: Mutex<HashMap<Arc<str>, Arc<Turns>>>,
+}
+
+#[derive(Clone, Default)]
+struct Rest {
+    budget: Arc<Mutex<Budget>>,
+    pauses: Arc<Pauses>,
+}
+
+impl Vendors {
+    /// Of which nothing is known yet.
+    pub fn new(metrics: &Metrics) -> Vendors {
+        let metrics = metrics.pools.clone();
+        let budget_left = metrics.budget.clone();
+        let signs =
+            Signs { state: metrics.circuit.clone(), transitions: metrics.transitions.clone() };
+        let gauges = move |pool: &str| Gauges {
+            limit: metrics.limit.with_label_values(&[pool]),
+            in_use: metrics.in_use.with_label_values(&[pool]),
+            depth: metrics.depth.with_label_values(&[pool]),
+            wait: metrics.wait.with_label_values(&[pool]),
+            paused: metrics.paused.with_label_values(&[pool]),
+        };
+        Vendors {
+            gauges: Box::new(gauges),
+            signs,
+            budget_left,
+            pools: Mutex::default(),
+            circuits: Mutex::default(),
+            rest: Mutex::default(),
+            turns: Mutex::default(),
+        }
+    }
+
+    /// What each route of a configuration shares, in its order: what had the same name before is
+    /// the same, under the configuration's rules. Has to be called inside the runtime.
+    pub fn desks(&self, config: &Config) -> Vec<Arc<Desk>> {
+        let now = Instant::now();
+        let mut pools = locked(&self.pools);
+        for pool in &config.pools {
+            match pools.get(&pool.name) {
+                Some(known) => known.with(|it| it.set_policy(pool.policy.clone(), now)),
+                None => {
+                    let gauges = (self.gauges)(&pool.name);
+                    pools.insert(pool.name.clone(), SharedPool::new(pool, gauges, now));
+                }
+            }
+        }
+        pools.retain(|name, _| config.pools.iter().any(|pool| pool.name == *name));
+        let routes = config.routes.iter();
+        // A vendor's pool is always there: `resolve` has checked it.
+        let desks = routes.filter_map(|route| {
+            let vendor = &route.vendor;
+            let rest = locked(&self.rest).entry(vendor.name.clone()).or_default().clone();
+            let turns = locked(&self.turns).entry(route.name.clone()).or_default().clone();
+            Some(Arc::new(Desk {
+                pool: pools.get(&vendor.handling.pool)?.clone(),
+                circuit: self.circuit(&vendor.name, &route.name, &vendor.handling.circuit),
+                budget: rest.budget,
+                pauses: rest.pauses,
+                turns,
+                budget_left: self.budget_left.clone(),
+            }))
+        });
+        desks.collect()
+    }
+
+    fn circuit(&self, vendor: &Arc<str>, route: &str, config: &Circuit) -> Arc<SharedCircuit> {
+        let name = match config.per_route {
+            true => Arc::from(format!("{vendor}/{route}")),
+            false => vendor.clone(),
+        };
+        let mut circuits = locked(&self.circuits);
+        let new = || SharedCircuit::new(name.clone(), config.policy.clone(), self.signs.clone());
+        let circuit = circuits.entry(name.clone()).or_insert_with(new).clone();
+        circuit.set_policy(config.policy.clone());
+        circuit
+    }
+
+    /// The pools, by name.
+    pub fn pools(&self) -> Vec<Arc<SharedPool>> {
+        let mut pools: Vec<_> = locked(&self.pools).values().cloned().collect();
+        pools.sort_by(|a, b| a.name.cmp(&b.name));
+        pools
+    }
+
+    /// Turns away everybody who waits, and who comes from now on.
+    pub fn close(&self) {
+        self.pools().iter().for_each(|pool| pool.close());
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What of a vendor may be paused without the whole account.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// One of its credentials; `None`: its own.
+    Credential(Option<Arc<str>>),
+    /// A method, and how a path begins.
+    Endpoint(String),
+    /// One path.
+    Resource(String),
+}
+
+/// Parts that are paused at a time; a vendor that names more is not listened to.
+const PAUSES_MAX: usize = 10_000;
+
+/// What is paused of a vendor.
+#[derive(Default)]
+pub struct Pauses(Mutex<HashMap<Part, Pause>>);
+
+#[derive(Clone, Copy)]
+struct Pause {
+    until: Instant,
+    /// Throttles one after the other.
+    strikes: u32,
+}
+
+impl Pauses {
+    /// When the last of the parts that a request needs may be asked again; `parts` is called only
+    /// where something is paused at all.
+    pub fn until(&self, parts: impl FnOnce() -> [Part; 3], now: Instant) -> Option<Instant> {
+        let pauses = locked(&self.0);
+        if pauses.is_empty() {
+            return None;
+        }
+        let until = parts().iter().filter_map(|part| Some(pauses.get(part)?.until)).max();
+        until.filter(|until| *until > now)
+    }
+
+    /// The vendor has throttled a part: for how long it is left alone.
+    pub fn throttled(
+        &self,
+        part: Part,
+        hint: Option<Duration>,
+        backoff: Backoff,
+        now: Instant,
+    ) -> Duration {
+        let mut pauses = locked(&self.0);
+        if pauses.len() >= PAUSES_MAX {
+            pauses.retain(|_, pause| pause.until > now);
+        }
+        let strikes = pauses.get(&part).map_or(0, |pause| pause.strikes);
+        let grown = backoff.base.saturating_mul(1 << strikes.min(16)).min(backoff.max);
+        // Upward only: a wait that was asked for is never cut.
+        let jitter = entropy::fraction();
+        let wait = match hint {
+            Some(hint) => hint.mul_f64(1.0 + jitter / 10.0),
+            None => grown.mul_f64(0.5 + jitter / 2.0),
+        };
+        if pauses.len() < PAUSES_MAX {
+            pauses.insert(part, Pause { until: now + wait, strikes: strikes + 1 });
+        }
+        wait
+    }
+
+    /// The parts have answered: what they were blamed for is forgotten.
+    pub fn answered(&self, parts: impl FnOnce() -> [Part; 3]) {
+        let mut pauses = locked(&self.0);
+        if !pauses.is_empty() {
+            for part in parts() {
+                pauses.remove(&part);
+            }
+        }
+    }
+}
+
+/// Lets requests go one at a time for each value of a part of their path, in their order.
+#[derive(Default)]
+pub struct Turns(Mutex<HashMap<Box<str>, Arc<tokio::sync::Mutex<()>>>>);
+
+/// The right to go; dropping it lets the next one go.
+pub struct Turn {
+    turns: Arc<Turns>,
+    key: Box<str>,
+    held: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+impl Turns {
+    /// Waits until nobody before is left.
+    pub async fn turn(self: &Arc<Self>, key: &str) -> Turn {
+        let gate = locked(&self.0).entry(key.into()).or_default().clone();
+        let mut turn = Turn { turns: self.clone(), key: key.into(), held: None };
+        turn.held = Some(gate.lock_owned().await);
+        turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        drop(self.held.take());
+        let mut turns = locked(&self.turns.0);
+        // The map's own is the last one: nobody waits.
+        if turns.get(&self.key).is_some_and(|gate| Arc::strong_count(gate) == 1) {
+            turns.remove(&self.key);
+        }
+    }
+}
