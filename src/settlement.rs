@@ -80,6 +80,7 @@ pub fn settle(state: &State, exchange: &Exchange, ending: Ending, now: Instant) 
         stage: exchange.refusal.as_ref().map(Refusal::stage),
         reason: exchange.reason.as_deref(),
         attempts: exchange.vendor.attempts,
+        queue_ms: milliseconds(exchange.vendor.queued),
         vendor_ms: exchange.vendor.took.map(milliseconds),
         total_ms: milliseconds(total),
         bytes_in: exchange.bytes_in,

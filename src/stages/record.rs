@@ -55,6 +55,8 @@ pub struct Record<'a> {
     pub reason: Option<&'a str>,
     /// Attempts at the vendor.
     pub attempts: u32,
+    /// Waiting for a turn at the vendor, in milliseconds.
+    pub queue_ms: f64,
     /// Milliseconds from the vendor being asked to the head of its answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor_ms: Option<f64>,

@@ -31,6 +31,7 @@ mod refusals;
 mod reload;
 mod streams;
 mod support;
+mod throughput;
 mod tls;
 mod tools;
 mod upstream;
