@@ -60,8 +60,14 @@ pub enum Refusal {
     /// Whoever could say whether the token is genuine does not answer; seconds until it is asked
     /// again.
     IssuerUnavailable(u32),
-    /// The caller is faster than it may be; seconds until the next may come.
+    /// Credentials from this address failed too often; seconds until the next is looked at.
+    HeldOff(u32),
+    /// The client is faster than it may be; seconds until the next may come.
     RateLimited(u32),
+    /// The client has used up what it has for a day; seconds until the next day.
+    QuotaExhausted(u32),
+    /// The client has as many requests under way as it may; seconds until it may look again.
+    ConcurrencyLimited(u32),
     /// The request has been here before.
     LoopDetected,
     /// No connection to the vendor could be made; nothing was sent.
@@ -81,7 +87,7 @@ pub enum Refusal {
 }
 
 /// Every slug, in the order of the contract's table.
-pub const SLUGS: [&str; 31] = [
+pub const SLUGS: [&str; 33] = [
     "route-not-found",
     "method-not-allowed",
     "method-unknown",
@@ -105,6 +111,8 @@ pub const SLUGS: [&str; 31] = [
     "tls-required",
     "issuer-unavailable",
     "rate-limited",
+    "quota-exhausted",
+    "concurrency-limited",
     "loop-detected",
     "vendor-unreachable",
     "vendor-response-invalid",
@@ -187,7 +195,9 @@ impl Refusal {
             Refusal::NotPermitted => "not-permitted",
             Refusal::TlsRequired => "tls-required",
             Refusal::IssuerUnavailable(_) => "issuer-unavailable",
-            Refusal::RateLimited(_) => "rate-limited",
+            Refusal::HeldOff(_) | Refusal::RateLimited(_) => "rate-limited",
+            Refusal::QuotaExhausted(_) => "quota-exhausted",
+            Refusal::ConcurrencyLimited(_) => "concurrency-limited",
             Refusal::LoopDetected => "loop-detected",
             Refusal::VendorUnreachable(_) => "vendor-unreachable",
             Refusal::VendorResponseInvalid(_) => "vendor-response-invalid",
@@ -220,7 +230,10 @@ impl Refusal {
             Refusal::PayloadTooLarge(_) => 413,
             Refusal::UriTooLong(_) => 414,
             Refusal::MisdirectedRequest => 421,
-            Refusal::RateLimited(_) => 429,
+            Refusal::HeldOff(_)
+            | Refusal::RateLimited(_)
+            | Refusal::QuotaExhausted(_)
+            | Refusal::ConcurrencyLimited(_) => 429,
             Refusal::HeaderTooLarge(_) => 431,
             Refusal::GatewayFault => 500,
             Refusal::MethodUnknown | Refusal::UpgradeRefused => 501,
@@ -255,10 +268,13 @@ impl Refusal {
             | Refusal::ClientUnknown
             | Refusal::TlsRequired
             | Refusal::IssuerUnavailable(_)
-            | Refusal::RateLimited(_) => "authentication",
+            | Refusal::HeldOff(_) => "authentication",
             Refusal::ClientSuspended | Refusal::ScopeMissing(_) | Refusal::NotPermitted => {
                 "authorization"
             }
+            Refusal::RateLimited(_)
+            | Refusal::QuotaExhausted(_)
+            | Refusal::ConcurrencyLimited(_) => "rate-limit",
             Refusal::LoopDetected | Refusal::VendorUnreachable(_) => "forwarding",
             Refusal::VendorResponseInvalid(_)
             | Refusal::VendorRedirectRefused
@@ -297,7 +313,10 @@ impl Refusal {
         match self {
             Refusal::RequestTimeout
             | Refusal::IssuerUnavailable(_)
+            | Refusal::HeldOff(_)
             | Refusal::RateLimited(_)
+            | Refusal::QuotaExhausted(_)
+            | Refusal::ConcurrencyLimited(_)
             | Refusal::VendorUnreachable(_)
             | Refusal::VendorResponseInvalid(_)
             | Refusal::VendorTimeout
@@ -310,7 +329,11 @@ impl Refusal {
     /// `Retry-After`.
     pub fn retry_after(&self) -> Option<u32> {
         match self {
-            Refusal::IssuerUnavailable(seconds) | Refusal::RateLimited(seconds) => Some(*seconds),
+            Refusal::IssuerUnavailable(seconds)
+            | Refusal::HeldOff(seconds)
+            | Refusal::RateLimited(seconds)
+            | Refusal::QuotaExhausted(seconds)
+            | Refusal::ConcurrencyLimited(seconds) => Some(*seconds),
             _ => None,
         }
     }

@@ -28,7 +28,9 @@ impl Refusal {
             Refusal::NotPermitted => "Not permitted",
             Refusal::TlsRequired => "TLS required",
             Refusal::IssuerUnavailable(_) => "Issuer unavailable",
-            Refusal::RateLimited(_) => "Too many requests",
+            Refusal::HeldOff(_) | Refusal::RateLimited(_) => "Too many requests",
+            Refusal::QuotaExhausted(_) => "Quota exhausted",
+            Refusal::ConcurrencyLimited(_) => "Too many requests at a time",
             Refusal::LoopDetected => "Loop detected",
             Refusal::VendorUnreachable(_) => "Vendor unreachable",
             Refusal::VendorResponseInvalid(_) => "Vendor answer invalid",
@@ -74,7 +76,13 @@ impl Refusal {
             Refusal::IssuerUnavailable(_) => {
                 "The credential can't be checked: its issuer does not answer.".into()
             }
-            Refusal::RateLimited(_) => "Too many requests in too short a time.".into(),
+            Refusal::HeldOff(_) | Refusal::RateLimited(_) => {
+                "Too many requests in too short a time.".into()
+            }
+            Refusal::QuotaExhausted(_) => "The client has used up its requests for today.".into(),
+            Refusal::ConcurrencyLimited(_) => {
+                "The client has as many requests under way as it may.".into()
+            }
             Refusal::LoopDetected => "The request has passed this gateway before.".into(),
             Refusal::VendorUnreachable(why) => why.detail().into(),
             Refusal::VendorResponseInvalid(why) => why.detail().into(),
@@ -115,8 +123,12 @@ impl Refusal {
             Refusal::ScopeMissing(_) => "Get a token with the scope in the WWW-Authenticate field.",
             Refusal::NotPermitted => "Ask the gateway's security team for access.",
             Refusal::TlsRequired => "Use the gateway's https address, and change the credential.",
-            Refusal::IssuerUnavailable(_) | Refusal::RateLimited(_) => {
-                "Wait as long as Retry-After says, then try again."
+            Refusal::IssuerUnavailable(_)
+            | Refusal::HeldOff(_)
+            | Refusal::RateLimited(_)
+            | Refusal::QuotaExhausted(_) => "Wait as long as Retry-After says, then try again.",
+            Refusal::ConcurrencyLimited(_) => {
+                "Wait for an answer to an earlier request, then try again."
             }
             Refusal::LoopDetected => "Ask the gateway's operator to correct the vendor's base URL.",
             Refusal::VendorUnreachable(_) => "Try again later; nothing was sent.",
