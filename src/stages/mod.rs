@@ -9,6 +9,7 @@ pub mod authorization;
 pub mod correlation;
 pub mod forwarding;
 pub mod outcome;
+pub mod rate_limit;
 pub mod record;
 pub mod routing;
 pub mod validation;
