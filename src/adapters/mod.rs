@@ -1,5 +1,5 @@
-//! The doors to the world: log, metrics, clock and entropy, name resolution, and the issuers of
-//! tokens.
+//! The doors to the world: log, metrics, clock and entropy, files, name resolution, and the
+//! issuers of tokens.
 
 pub mod clock;
 pub mod entropy;
@@ -10,3 +10,4 @@ pub mod log;
 pub mod metrics;
 pub mod resolver;
 pub mod web;
+pub mod whole_file;
