@@ -8,8 +8,8 @@
 //! For each attempt it calls `admit` and `equip`, sends, and calls `observe` on the head that comes
 //! back. `settle` (in `settlement.rs`) always runs, once. Nothing on this page touches a socket.
 //!
-//! Where the next rooms open: limits and reservation behind `check_length` in [`decide`]; the
-//! vendor's queue in [`admit`]; circuit at the top of [`equip`].
+//! Where the next rooms open: reservation behind the limits in [`decide`]; the vendor's queue in
+//! [`admit`]; circuit at the top of [`equip`].
 
 use crate::access;
 use crate::config::{Credential, Route};
@@ -54,6 +54,7 @@ pub fn receive(
         began: now,
         taken: None,
         access: None,
+        bounds: None,
         vendor: VendorSide::default(),
         refusal: None,
         reason: None,
@@ -61,7 +62,7 @@ pub fn receive(
     }
 }
 
-/// Does it mean one thing, where does it go, who sends it, and may it go there.
+/// Does it mean one thing, where does it go, who sends it, may it go there, and may it now.
 ///
 /// # Errors
 /// The first refusal, in the order of INTERFACE §5's stages.
@@ -75,6 +76,7 @@ pub async fn decide(
     let client = access::authenticate(state, exchange, head.headers).await?;
     access::authorize(exchange, client)?;
     validation::check_length(sound, head.headers, route.body_bytes_max)?;
+    exchange.count(&state.clock)?;
     request::check_loop(head.headers, &exchange.snapshot.config.server.name)?;
     let hops = head.headers.get(header::MAX_FORWARDS).and_then(request::hops_left);
     if head.method == "OPTIONS" && hops == Some(0) {

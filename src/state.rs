@@ -5,6 +5,7 @@ use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
 use crate::config::Config;
 use crate::identity::{Issuers, Means, Tokens};
+use crate::limits::Limits;
 use crate::model::rates::Gcra;
 use crate::stages::forwarding::request::Via;
 use crate::stages::routing::Table;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub via: Via,
     /// Who knows whether tokens are genuine.
     pub issuers: Issuers,
+    /// What bounds each client.
+    pub limits: Limits,
     /// How often an address may fail to authenticate.
     pub failed_auth: Gcra,
     /// Counts configurations from 1.
@@ -53,7 +56,8 @@ impl Snapshot {
         let via = Via::new(&config.server.name)?;
         let rate = config.server.failed_auth_rate;
         let failed_auth = Gcra::new(rate, rate.count);
-        Some(Snapshot { table, hosts, via, issuers, failed_auth, generation, config })
+        let limits = Limits::new(&config.policies.rules, previous.map(|previous| &previous.limits));
+        Some(Snapshot { table, hosts, via, issuers, limits, failed_auth, generation, config })
     }
 }
 

@@ -23,7 +23,16 @@ const LADDER: &[Rung] = &[
     Rung { modules: &["stages", "profile"], sees: Sees::BelowAndBeside },
     Rung { modules: &["config", "adapters"], sees: Sees::Below },
     Rung {
-        modules: &["state", "identity", "tls", "exchange", "access", "pipeline", "settlement"],
+        modules: &[
+            "state",
+            "identity",
+            "tls",
+            "exchange",
+            "access",
+            "limits",
+            "pipeline",
+            "settlement",
+        ],
         sees: Sees::BelowAndBeside,
     },
     Rung { modules: &["gateway", "admin"], sees: Sees::Below },
