@@ -54,8 +54,15 @@ pub struct Keeper {
     path: PathBuf,
     clock: Arc<Clock>,
     log: Log,
-    /// What was written last; whoever writes holds it.
-    written: Mutex<Vec<u8>>,
+    /// Whoever writes holds it.
+    written: Mutex<Written>,
+}
+
+struct Written {
+    /// What was written last.
+    text: Vec<u8>,
+    /// Whether it was said that nothing can be written.
+    failing: bool,
 }
 
 impl Keeper {
@@ -63,7 +70,8 @@ impl Keeper {
     pub fn new(counters: Arc<Counters>, handover: &Path, clock: Arc<Clock>, log: Log) -> Keeper {
         let path = handover.with_file_name("limits.json");
         // Where there are no quotas, no file is needed.
-        let written = Mutex::new(text(&Counters::default()));
+        let written = Written { text: text(&Counters::default()), failing: false };
+        let written = Mutex::new(written);
         Keeper { counters, path, clock, log, written }
     }
 
@@ -87,15 +95,19 @@ impl Keeper {
     pub fn save(&self) {
         let mut written = closed(&self.written);
         let known = text(&self.counters);
-        if known == *written {
+        if known == written.text {
             return;
         }
         // Another process may have counted too, before it handed over.
         self.load();
         let text = text(&self.counters);
         match whole_file::replace(&self.path, &text) {
-            Ok(()) => *written = text,
-            Err(error) => self.say("limits-not-kept", &[("reason", error.to_string().into())]),
+            Ok(()) => *written = Written { text, failing: false },
+            Err(error) => {
+                if !std::mem::replace(&mut written.failing, true) {
+                    self.say("limits-not-kept", &[("reason", error.to_string().into())]);
+                }
+            }
         }
     }
 
@@ -162,8 +174,8 @@ fn parse(bytes: &[u8]) -> Result<Vec<(String, Key, Day)>, String> {
                 }
             };
             let zone = TimeZone::get(&quota.zone).map_err(|error| error.to_string())?;
-            for (date, used) in quota.used {
-                let date: Date = date.parse().map_err(|error: jiff::Error| error.to_string())?;
+            for (text, used) in quota.used {
+                let date: Date = text.parse().map_err(|_| format!("`{text}` is not a date"))?;
                 let key = Key::daily(of, rule, zone.clone());
                 quotas.push((client.clone(), key, Day { date, used }));
             }
@@ -177,5 +189,72 @@ fn word(of: Of) -> &'static str {
         Of::Client => "client",
         Of::All => "all",
         Of::Rule => "rule",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    fn day(date: &str, used: u32) -> Day {
+        Day { date: date.parse().expect(date), used }
+    }
+
+    proptest! {
+        /// What is written is read again; what nobody wrote is an error in words.
+        #[test]
+        fn what_is_written_is_read(
+            used in proptest::collection::vec((0usize..4, 0usize..3, 1u32..1000), 0..20),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let counters = Counters::default();
+            for (client, kind, used) in used {
+                let zone = |name: &str| TimeZone::get(name).expect(name);
+                let key = match kind {
+                    0 => Key::daily(Of::Client, None, TimeZone::UTC),
+                    1 => Key::daily(Of::All, None, zone("America/New_York")),
+                    _ => Key::daily(Of::Rule, Some(Sha256::of(b"rule")), zone("Asia/Kolkata")),
+                };
+                let name = format!("client-{client}");
+                counters.raise(&name, key.clone(), day("2026-11-21", used));
+                counters.raise(&name, key, day("2026-11-20", used + 1));
+            }
+            let written = text(&counters);
+            let again = Counters::default();
+            for (client, key, day) in parse(&written).expect("readable") {
+                again.raise(&client, key, day);
+            }
+            let sorted = |counters: &Counters| {
+                let mut used: Vec<String> =
+                    counters.used().iter().map(|entry| format!("{entry:?}")).collect();
+                used.sort();
+                used
+            };
+            prop_assert_eq!(sorted(&again), sorted(&counters));
+            let cut = cut.index(written.len() - 1);
+            prop_assert!(parse(&written[..cut]).is_err());
+        }
+
+        #[test]
+        fn garbage_is_refused_in_words(garbage in any::<Vec<u8>>()) {
+            prop_assert!(parse(&garbage).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused() {
+        for (quota, mention) in [
+            (r#"{"of":"everybody","zone":"UTC","used":{}}"#, "everybody"),
+            (r#"{"of":"rule","rule":"7","zone":"UTC","used":{}}"#, "`7`"),
+            (r#"{"of":"client","zone":"Mars/Base","used":{}}"#, "Mars"),
+            (r#"{"of":"client","zone":"UTC","used":{"yesterday":1}}"#, "yesterday"),
+            (r#"{"of":"client","zone":"UTC","used":{"2026-11-21":-1}}"#, "-1"),
+            (r#"{"of":"client","zone":"UTC","used":{},"more":1}"#, "more"),
+        ] {
+            let text = format!(r#"{{"version":1,"clients":{{"a":[{quota}]}}}}"#);
+            let why = parse(text.as_bytes()).expect_err(quota);
+            assert!(why.contains(mention), "{why}");
+        }
     }
 }
