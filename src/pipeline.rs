@@ -7,9 +7,7 @@
 //! The shell (`gateway`) reads a head, calls `receive` and `decide`, and answers what is refused.
 //! For each attempt it calls `admit` and `equip`, sends, and calls `observe` on the head that comes
 //! back. `settle` (in `settlement.rs`) always runs, once. Nothing on this page touches a socket.
-//!
-//! Where the next rooms open: reservation behind the limits in [`decide`]; the vendor's queue in
-//! [`admit`]; circuit at the top of [`equip`].
+//! Next rooms: reservation behind `count`, the vendor's queue in [`admit`], circuit in [`equip`].
 
 use crate::access;
 use crate::config::{Credential, Route};
