@@ -64,8 +64,13 @@ pub async fn authenticate(
 /// `scope-missing`, `not-permitted`.
 pub fn authorize(exchange: &mut Exchange, client: Client) -> Result<(), Refusal> {
     let snapshot = exchange.snapshot.clone();
+    // Of its limits a client is told also with what it may not do.
+    exchange.bounds = snapshot.limits.of(&client);
     match permit(&snapshot, exchange, &client) {
         Ok(grant) => {
+            if let Some(bounds) = &mut exchange.bounds {
+                bounds.under(grant.rule());
+            }
             exchange.access = Some(Access {
                 scheme: client.scheme(),
                 identity: None,

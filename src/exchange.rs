@@ -1,6 +1,8 @@
 //! One exchange with a client: what is known of it so far, from its head to its record.
 
+use crate::adapters::clock::Clock;
 use crate::config::{Credential, Listener, Route, Vendor};
+use crate::limits::{self, Bounds};
 use crate::refusal::Refusal;
 use crate::stages::authentication::{Certificate, Client, Scheme};
 use crate::stages::authorization::{Forbidden, Grant};
@@ -9,7 +11,7 @@ use crate::stages::outcome::Attempt;
 use crate::stages::routing::Match;
 use crate::state::Snapshot;
 use crate::vendors::Desk;
-use http::Version;
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,6 +53,8 @@ pub struct Exchange {
     pub taken: Option<Taken>,
     /// What was decided about who calls and what it may do.
     pub access: Option<Access>,
+    /// What bounds the client, and what the request holds of it; none of an unknown client.
+    pub bounds: Option<Bounds>,
     /// What the vendor was asked and answered.
     pub vendor: VendorSide,
     /// What is known of earlier attempts.
@@ -153,6 +157,33 @@ impl Exchange {
     pub fn desk(&self) -> Option<Arc<Desk>> {
         let route = self.taken.as_ref()?.matched.route();
         self.snapshot.desks.get()?.get(route).cloned()
+    }
+
+    /// Counts the request against everything that bounds its client.
+    ///
+    /// # Errors
+    /// `rate-limited`, `quota-exhausted`, `concurrency-limited`: then nothing is counted.
+    pub fn count(&mut self, clock: &Clock) -> Result<(), Refusal> {
+        self.bounds.as_mut().map_or(Ok(()), |bounds| bounds.admit(limits::moment(clock)))
+    }
+
+    /// The fields that tell a client of its limits, for any answer that it gets: they replace
+    /// those of the vendor's answer, if there is one.
+    pub fn limit_fields(
+        &self,
+        clock: &Clock,
+        vendor: Option<&HeaderMap>,
+    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+        let bounds = self.bounds.as_ref();
+        let fields = bounds.and_then(|bounds| bounds.fields(limits::moment(clock), vendor));
+        fields.into_iter().flatten()
+    }
+
+    /// Gives back what the request holds of its client's limits.
+    pub fn give_back(&mut self) {
+        if let Some(bounds) = &mut self.bounds {
+            bounds.give_back();
+        }
     }
 
     /// The vendor, once a route was found.

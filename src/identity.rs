@@ -385,6 +385,6 @@ fn unanswered() -> Denial {
 
 /// Too many credentials of this address were wrong.
 pub fn held_off(wait: Duration) -> Denial {
-    let refusal = Refusal::RateLimited(retry_after_seconds(wait));
+    let refusal = Refusal::HeldOff(retry_after_seconds(wait));
     Denial { refusal, reason: "failed-auth-rate" }
 }

@@ -6,9 +6,9 @@
 //! * [`refusal`]: everything that erpgate itself answers.
 //! * [`stages`], [`profile`]: the rooms that decide, and what vendors do, as data.
 //! * [`config`], [`adapters`]: what people typed, validated; and the doors to the world.
-//! * [`state`], [`identity`], [`tls`], [`exchange`], [`pipeline`], [`access`], [`settlement`]: what
-//!   outlives a request, which tokens are genuine, what clients are shown, one request, its life,
-//!   whether it may, its end.
+//! * [`state`], [`identity`], [`tls`], [`exchange`], [`pipeline`], [`access`], [`limits`],
+//!   [`settlement`]: what outlives a request, which tokens are genuine, what clients are shown, one
+//!   request, its life, whether it may, how often, its end.
 //! * [`vendors`], [`pools`], [`circuits`], [`attempts`], [`observation`]: what requests share at a
 //!   vendor, where they wait, when it is left alone, what surrounds an attempt, what an answer
 //!   means.
@@ -40,6 +40,7 @@ pub mod config;
 pub mod exchange;
 pub mod gateway;
 pub mod identity;
+pub mod limits;
 pub mod model;
 pub mod observation;
 pub mod pipeline;

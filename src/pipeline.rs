@@ -7,8 +7,7 @@
 //! The shell (`gateway`) reads a head, calls `receive` and `decide`, and answers what is refused.
 //! For each attempt it calls `admit` and `equip`, sends, and calls `observe` on the head that comes
 //! back. `settle` (in `settlement.rs`) always runs, once. Nothing on this page touches a socket.
-//!
-//! Where the next rooms open: limits and reservation behind `check_length` in [`decide`].
+//! Next room: reservation behind `count` in [`decide`].
 
 use crate::access;
 use crate::attempts::{self, Held};
@@ -54,6 +53,7 @@ pub fn receive(
         began: now,
         taken: None,
         access: None,
+        bounds: None,
         vendor: VendorSide::default(),
         repeat: Repeat::default(),
         refusal: None,
@@ -62,7 +62,7 @@ pub fn receive(
     }
 }
 
-/// Does it mean one thing, where does it go, who sends it, and may it go there.
+/// Does it mean one thing, where does it go, who sends it, may it go there, and may it now.
 ///
 /// # Errors
 /// The first refusal, in the order of INTERFACE §5's stages.
@@ -76,6 +76,7 @@ pub async fn decide(
     let client = access::authenticate(state, exchange, head.headers).await?;
     access::authorize(exchange, client)?;
     validation::check_length(sound, head.headers, route.body_bytes_max)?;
+    exchange.count(&state.clock)?;
     request::check_loop(head.headers, &exchange.snapshot.config.server.name)?;
     let hops = head.headers.get(header::MAX_FORWARDS).and_then(request::hops_left);
     if head.method == "OPTIONS" && hops == Some(0) {

@@ -6,6 +6,7 @@ use crate::adapters::metrics::Metrics;
 use crate::adapters::vendor_client::VendorClient;
 use crate::config::Config;
 use crate::identity::{Issuers, Means, Tokens};
+use crate::limits::Limits;
 use crate::model::rates::Gcra;
 use crate::stages::forwarding::request::Via;
 use crate::stages::routing::Table;
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub via: Via,
     /// Who knows whether tokens are genuine.
     pub issuers: Issuers,
+    /// What bounds each client.
+    pub limits: Limits,
     /// How often an address may fail to authenticate.
     pub failed_auth: Gcra,
     /// What the requests of each route share at its vendor, in the order of the routes; set by
@@ -60,8 +63,19 @@ impl Snapshot {
         let via = Via::new(&config.server.name)?;
         let rate = config.server.failed_auth_rate;
         let failed_auth = Gcra::new(rate, rate.count);
+        let limits = Limits::new(&config.policies.rules, previous.map(|previous| &previous.limits));
         let desks = OnceLock::new();
-        Some(Snapshot { table, hosts, via, issuers, failed_auth, desks, generation, config })
+        Some(Snapshot {
+            table,
+            hosts,
+            via,
+            issuers,
+            limits,
+            failed_auth,
+            desks,
+            generation,
+            config,
+        })
     }
 }
 

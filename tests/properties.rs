@@ -21,6 +21,7 @@ use erpgate::stages::authorization::query::Parameter;
 use erpgate::stages::authorization::{query as authorized, target};
 use erpgate::stages::correlation::{CORRELATION_ID, Entropy, correlate, trace};
 use erpgate::stages::forwarding::links::{self, Place};
+use erpgate::stages::rate_limit;
 use erpgate::stages::record::{Record, line, loggable_target};
 use erpgate::stages::validation::path::{AllowInPath, check};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -44,6 +45,22 @@ const PLACE: Place<'static> = Place { https: true, authority: "gw.test", prefix:
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    /// A vendor's `RateLimit` is read as a whole or not at all, and its strictest member counts.
+    #[test]
+    fn what_a_vendor_leaves(
+        octets in "[\\x20-\\x7e]{0,60}",
+        lefts in vec(any::<u32>(), 1..5),
+        cut in any::<proptest::sample::Index>(),
+    ) {
+        rate_limit::vendors_left(&octets);
+        let members: Vec<String> =
+            lefts.iter().enumerate().map(|(n, left)| format!("\"p{n}\";t=1;r={left}")).collect();
+        let field = members.join(", ");
+        let least = lefts.iter().min().map(|least| u64::from(*least));
+        prop_assert_eq!(rate_limit::vendors_left(&field).map(|left| left.requests), least);
+        rate_limit::vendors_left(&field[..cut.index(field.len())]);
+    }
 
     /// An id that is passed on can stand in a field, a URN and a log line.
     #[test]

@@ -10,7 +10,7 @@ use crate::support::{Answer, Folder, Raw, UnderTest, Vendor, within};
 use erpgate::cli::question::Question;
 use erpgate::exchange::Exchange;
 use erpgate::state::{ReloadOutcome, State};
-use erpgate::{access, pipeline};
+use erpgate::access;
 use http::{HeaderMap, HeaderName, header};
 use jsonwebtoken::{DecodingKey, Validation};
 use rustix::time::{ClockId, clock_gettime};
@@ -101,7 +101,7 @@ fn fields(name: HeaderName, value: &str) -> HeaderMap {
 async fn pass(state: &State, exchange: &mut Exchange, headers: &HeaderMap) {
     let client = access::authenticate(state, exchange, headers).await.expect("known");
     access::authorize(exchange, client).expect("permitted");
-    pipeline::admit(state, exchange).expect("permitted still");
+    access::again(state, exchange).expect("permitted still");
 }
 
 /// Processor time and allocations of requests whose credential was verified before.

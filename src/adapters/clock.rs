@@ -62,6 +62,11 @@ impl Clock {
         self.unix_seconds.load(Ordering::Relaxed)
     }
 
+    /// The same, exact.
+    pub fn exact_unix_seconds(&self) -> i64 {
+        Timestamp::now().as_second()
+    }
+
     /// Nanoseconds since the process began, exact.
     pub fn exact_ns(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)

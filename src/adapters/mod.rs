@@ -1,5 +1,5 @@
-//! The doors to the world: log, metrics, clock and entropy, name resolution, and the issuers of
-//! tokens.
+//! The doors to the world: log, metrics, clock and entropy, files, name resolution, and the
+//! issuers of tokens.
 
 pub mod clock;
 pub mod entropy;
@@ -11,3 +11,4 @@ pub mod metrics;
 pub mod resolver;
 pub mod vendor_client;
 pub mod web;
+pub mod whole_file;

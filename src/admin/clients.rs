@@ -1,7 +1,9 @@
 //! The clients as an operator sees them: what holds for each, never a credential.
 
+use crate::limits;
 use crate::stages::authentication::directory::Identity;
 use crate::stages::authorization::rules::ClientPolicy;
+use crate::stages::rate_limit::Left;
 use crate::state::State;
 use axum::Json;
 use axum::extract::State as Shared;
@@ -14,11 +16,17 @@ pub async fn list(Shared(state): Shared<Arc<State>>) -> Response {
     let snapshot = state.snapshot.load();
     let policies = &snapshot.config.policies;
     let each = policies.rules.clients.iter().zip(&policies.identities);
-    let clients: Vec<Value> = each.map(|(client, identities)| shown(client, identities)).collect();
+    let now = limits::moment(&state.clock);
+    let each = each.enumerate().map(|(number, (client, identities))| {
+        shown(client, identities, &snapshot.limits.left(number, now))
+    });
+    let clients: Vec<Value> = each.collect();
     Json(json!({ "generation": snapshot.generation, "clients": clients })).into_response()
 }
 
-fn shown(client: &ClientPolicy, identities: &[Identity]) -> Value {
+fn shown(client: &ClientPolicy, identities: &[Identity], left: &[(String, Left)]) -> Value {
+    // By the names that the client is told of its limits.
+    let left = left.iter().map(|(name, left)| (name.clone(), left.requests.into()));
     let identity = |identity: &Identity| match identity {
         Identity::Token { issuer, client_id, bound_only, .. } => {
             json!({ "issuer": &**issuer, "client_id": client_id, "bound_only": bound_only })
@@ -38,6 +46,7 @@ fn shown(client: &ClientPolicy, identities: &[Identity]) -> Value {
         "priority": client.priority.word(),
         "share": client.share,
         "limits": client.limits.words(),
+        "remaining": Value::Object(left.collect()),
         "identities": identities.iter().map(identity).collect::<Vec<_>>(),
         "allows": client.rules.allows.len(),
         "denies": client.rules.denies.len(),

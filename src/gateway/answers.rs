@@ -55,7 +55,9 @@ impl Hooks {
         refusal: Refusal,
     ) -> Result<()> {
         let Some(exchange) = &mut ctx.exchange else { return Ok(()) };
-        let reply = replies::of(&refusal, exchange, self.state.clock.date());
+        let mut reply = replies::of(&refusal, exchange, self.state.clock.date());
+        reply.fields.extend(exchange.limit_fields(&self.state.clock, None));
+        exchange.give_back();
         ctx.status = reply.status;
         ctx.bytes_out = match session.req_header().method == Method::HEAD {
             true => 0,
@@ -80,6 +82,9 @@ impl Hooks {
         if let Some(exchange) = &ctx.exchange {
             head.insert_header(CORRELATION_ID, exchange.correlation.field().clone())?;
             head.insert_header(PROXY_STATUS, &exchange.snapshot.config.server.name)?;
+            for (name, value) in exchange.limit_fields(&self.state.clock, None) {
+                head.insert_header(name, value)?;
+            }
         }
         session.as_downstream_mut().write_response_header(Box::new(head)).await
     }

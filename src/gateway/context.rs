@@ -101,6 +101,14 @@ impl Ctx {
         }
     }
 
+    /// The whole answer is there. A client that has read its end may come again at once: the place
+    /// of this request is free before.
+    pub fn answer_is_there(&mut self) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.give_back();
+        }
+    }
+
     /// Nothing is awaited any more.
     pub fn rests(&self) {
         if let Some((pace, _)) = self.pace() {

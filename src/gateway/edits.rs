@@ -83,6 +83,12 @@ pub fn declare_body(request: &mut RequestHeader, octets: usize) -> Result<()> {
     declare_empty_body(request)
 }
 
+/// Whether nothing follows this head, whatever was asked (RFC 9112 §6.3).
+pub fn has_no_body(response: &ResponseHeader) -> bool {
+    let empty = response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+    empty || matches!(response.status.as_u16(), 204 | 304)
+}
+
 /// Takes the chunks off an answer: an HTTP/1.0 client knows none (RFC 9112 §6.1). Returns whether
 /// its body ends with the connection now.
 pub fn unchunk(response: &mut ResponseHeader) -> bool {

@@ -5,7 +5,8 @@ use super::connection::{Closing, Line};
 use super::context::{Ctx, Live};
 use super::downstream::Downstream;
 use super::edits::{
-    append_server_timing, apply_to_request, apply_to_response, declare_empty_body, unchunk,
+    append_server_timing, apply_to_request, apply_to_response, declare_empty_body, has_no_body,
+    unchunk,
 };
 use super::front::STREAM;
 use super::{arrival, lane};
@@ -23,7 +24,7 @@ use crate::state::State;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Version;
+use http::{Method, Version};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -288,7 +289,11 @@ impl ProxyHttp for Hooks {
                 return Err(refused());
             }
         };
+        let of_limits = exchange.limit_fields(&self.state.clock, Some(&response.headers));
         apply_to_response(response, edits)?;
+        for (name, value) in of_limits {
+            response.insert_header(name, value)?;
+        }
         if exchange.snapshot.config.server.server_timing {
             append_server_timing(response, exchange, Instant::now())?;
         }
@@ -305,6 +310,9 @@ impl ProxyHttp for Hooks {
         if session.req_header().version == Version::HTTP_10 && unchunk(response) {
             session.set_keepalive(None);
         }
+        if session.req_header().method == Method::HEAD || has_no_body(response) {
+            ctx.answer_is_there();
+        }
         Ok(())
     }
 
@@ -312,9 +320,12 @@ impl ProxyHttp for Hooks {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
+        if end_of_stream {
+            ctx.answer_is_there();
+        }
         ctx.bytes_out += body.as_ref().map_or(0, |body| body.len() as u64);
         Ok(None)
     }

@@ -15,6 +15,7 @@ use crate::adapters::metrics::Metrics;
 use crate::adapters::resolver::Resolver;
 use crate::config::Config;
 use crate::identity::{Issuers, Means};
+use crate::limits::kept::Keeper;
 use crate::refusal::{Executed, Refusal};
 use crate::state::{Phase, Snapshot, State};
 use crate::tls::{self, ListenerTlsState};
@@ -47,6 +48,7 @@ pub struct Gateway {
     /// The listeners by name, with the addresses they are bound to.
     pub addresses: Vec<(Arc<str>, SocketAddr)>,
     connections: Arc<Connections>,
+    keeper: Arc<Keeper>,
     stop_accepting: signal::Sender<bool>,
     leaving: signal::Sender<bool>,
     accepting: JoinSet<()>,
@@ -91,6 +93,8 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     let (state, asked) = State::new(snapshot, means, admin_tls, parts.metrics, parts.log);
     let resolver = Arc::new(Resolver::default());
     let snapshot = state.snapshot.load_full();
+    let keeper = keeper(&snapshot, &state);
+    keeper.load();
     let peers = Peers::new(&snapshot.config, &resolver);
     let live = Arc::new(ArcSwap::from_pointee(Live { snapshot: snapshot.clone(), peers }));
     let proxy = proxy(&state, &live);
@@ -126,8 +130,18 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     let reloader = Reloader { state: state.clone(), live, doors, resolver, loader, provider };
     background.spawn(reloader.run(asked));
     background.spawn(watch::watch(state.clone(), seen));
+    background.spawn(keeper.clone().keep());
     state.phase.advance(Phase::Serving);
-    Ok(Gateway { state, addresses, connections, stop_accepting, leaving, accepting, background })
+    Ok(Gateway {
+        state,
+        addresses,
+        connections,
+        keeper,
+        stop_accepting,
+        leaving,
+        accepting,
+        background,
+    })
 }
 
 impl Gateway {
@@ -146,8 +160,17 @@ impl Gateway {
             tokio::time::sleep(LOOK).await;
         }
         self.background.abort_all();
+        let keeper = self.keeper.clone();
+        // A panic in it would be our defect, and no reason to stay.
+        let _ = tokio::task::spawn_blocking(move || keeper.save()).await;
         self.connections.count()
     }
+}
+
+fn keeper(snapshot: &Snapshot, state: &State) -> Arc<Keeper> {
+    let counters = snapshot.limits.counters.clone();
+    let handover = &snapshot.config.server.handover;
+    Arc::new(Keeper::new(counters, handover, state.clock.clone(), state.log.clone()))
 }
 
 fn proxy(state: &Arc<State>, live: &Arc<ArcSwap<Live>>) -> Arc<HttpProxy<Hooks>> {

@@ -5,7 +5,9 @@
 //! by vendors whose throttles are told in bodies.
 
 use super::context::{Ctx, Live};
-use super::edits::{append_server_timing, apply_to_request, apply_to_response, declare_body};
+use super::edits::{
+    append_server_timing, apply_to_request, apply_to_response, declare_body, has_no_body,
+};
 use super::hooks::Hooks;
 use super::upload;
 use crate::adapters::entropy;
@@ -96,12 +98,19 @@ impl Hooks {
         ctx.rests();
         let mut head = answering.head.clone();
         apply_to_response(&mut head, edits)?;
-        if let Some(exchange) = ctx.exchange.as_ref()
-            && exchange.snapshot.config.server.server_timing
-        {
-            append_server_timing(&mut head, exchange, Instant::now())?;
+        if let Some(exchange) = ctx.exchange.as_ref() {
+            let of_limits = exchange.limit_fields(&self.state.clock, Some(&answering.head.headers));
+            for (name, value) in of_limits {
+                head.insert_header(name, value)?;
+            }
+            if exchange.snapshot.config.server.server_timing {
+                append_server_timing(&mut head, exchange, Instant::now())?;
+            }
         }
-        let bodiless = is_bodiless(&session.req_header().method, &head);
+        let bodiless = session.req_header().method == Method::HEAD || has_no_body(&head);
+        if bodiless {
+            ctx.answer_is_there();
+        }
         frame(session, &mut head, bodiless);
         ctx.status = head.status.as_u16();
         session.as_downstream_mut().write_response_header(Box::new(head)).await?;
@@ -127,6 +136,7 @@ impl Hooks {
         }
         // The vendor's body is read to its end: somebody else may have the slot.
         drop(held);
+        ctx.answer_is_there();
         session.as_downstream_mut().write_response_body(Bytes::new(), true).await
     }
 }
@@ -316,11 +326,6 @@ fn count(state: &State, exchange: &Exchange, result: &str) {
     if let Some(vendor) = exchange.vendor_config() {
         state.metrics.vendor_attempts.with_label_values(&[&*vendor.name, result]).inc();
     }
-}
-
-/// Whether an answer has no body by its nature (RFC 9110 §6.4.1).
-fn is_bodiless(method: &Method, head: &ResponseHeader) -> bool {
-    *method == Method::HEAD || matches!(head.status.as_u16(), 204 | 304)
 }
 
 /// How the client sees where the body ends.

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod base_url;
+pub mod days;
 pub mod digest;
 pub mod limits;
 pub mod methods;

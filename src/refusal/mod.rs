@@ -60,8 +60,14 @@ pub enum Refusal {
     /// Whoever could say whether the token is genuine does not answer; seconds until it is asked
     /// again.
     IssuerUnavailable(u32),
-    /// The caller is faster than it may be; seconds until the next may come.
+    /// Credentials from this address failed too often; seconds until the next is looked at.
+    HeldOff(u32),
+    /// The client is faster than it may be; seconds until the next may come.
     RateLimited(u32),
+    /// The client has used up what it has for a day; seconds until the next day.
+    QuotaExhausted(u32),
+    /// The client has as many requests under way as it may; seconds until it may look again.
+    ConcurrencyLimited(u32),
     /// The request has been here before.
     LoopDetected,
     /// As many wait for the vendor as may; seconds until a place may be free.
@@ -93,7 +99,7 @@ pub enum Refusal {
 }
 
 /// Every slug, in the order of the contract's table.
-pub const SLUGS: [&str; 37] = [
+pub const SLUGS: [&str; 39] = [
     "route-not-found",
     "method-not-allowed",
     "method-unknown",
@@ -117,6 +123,8 @@ pub const SLUGS: [&str; 37] = [
     "tls-required",
     "issuer-unavailable",
     "rate-limited",
+    "quota-exhausted",
+    "concurrency-limited",
     "vendor-queue-full",
     "vendor-queue-timeout",
     "vendor-paused",
@@ -205,7 +213,9 @@ impl Refusal {
             Refusal::NotPermitted => "not-permitted",
             Refusal::TlsRequired => "tls-required",
             Refusal::IssuerUnavailable(_) => "issuer-unavailable",
-            Refusal::RateLimited(_) => "rate-limited",
+            Refusal::HeldOff(_) | Refusal::RateLimited(_) => "rate-limited",
+            Refusal::QuotaExhausted(_) => "quota-exhausted",
+            Refusal::ConcurrencyLimited(_) => "concurrency-limited",
             Refusal::VendorQueueFull(_) => "vendor-queue-full",
             Refusal::VendorQueueTimeout(_) => "vendor-queue-timeout",
             Refusal::VendorPaused(_) => "vendor-paused",
@@ -244,7 +254,10 @@ impl Refusal {
             Refusal::PayloadTooLarge(_) => 413,
             Refusal::UriTooLong(_) => 414,
             Refusal::MisdirectedRequest => 421,
-            Refusal::RateLimited(_) => 429,
+            Refusal::HeldOff(_)
+            | Refusal::RateLimited(_)
+            | Refusal::QuotaExhausted(_)
+            | Refusal::ConcurrencyLimited(_) => 429,
             Refusal::HeaderTooLarge(_) => 431,
             Refusal::GatewayFault => 500,
             Refusal::MethodUnknown | Refusal::UpgradeRefused => 501,
@@ -285,10 +298,13 @@ impl Refusal {
             | Refusal::ClientUnknown
             | Refusal::TlsRequired
             | Refusal::IssuerUnavailable(_)
-            | Refusal::RateLimited(_) => "authentication",
+            | Refusal::HeldOff(_) => "authentication",
             Refusal::ClientSuspended | Refusal::ScopeMissing(_) | Refusal::NotPermitted => {
                 "authorization"
             }
+            Refusal::RateLimited(_)
+            | Refusal::QuotaExhausted(_)
+            | Refusal::ConcurrencyLimited(_) => "rate-limit",
             Refusal::VendorQueueFull(_)
             | Refusal::VendorQueueTimeout(_)
             | Refusal::VendorPaused(_) => "admission",
@@ -339,7 +355,10 @@ impl Refusal {
         match self {
             Refusal::RequestTimeout
             | Refusal::IssuerUnavailable(_)
+            | Refusal::HeldOff(_)
             | Refusal::RateLimited(_)
+            | Refusal::QuotaExhausted(_)
+            | Refusal::ConcurrencyLimited(_)
             | Refusal::VendorQueueFull(_)
             | Refusal::VendorQueueTimeout(_)
             | Refusal::VendorPaused(_)
@@ -359,8 +378,11 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<u32> {
         match self {
             Refusal::IssuerUnavailable(seconds)
+            | Refusal::HeldOff(seconds)
             | Refusal::RateLimited(seconds)
-            | Refusal::VendorQueueFull(seconds)
+            | Refusal::QuotaExhausted(seconds)
+            | Refusal::ConcurrencyLimited(seconds) => Some(*seconds),
+            Refusal::VendorQueueFull(seconds)
             | Refusal::VendorQueueTimeout(seconds)
             | Refusal::VendorPaused(seconds)
             | Refusal::VendorCircuitOpen(seconds)

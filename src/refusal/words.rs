@@ -28,7 +28,9 @@ impl Refusal {
             Refusal::NotPermitted => "Not permitted",
             Refusal::TlsRequired => "TLS required",
             Refusal::IssuerUnavailable(_) => "Issuer unavailable",
-            Refusal::RateLimited(_) => "Too many requests",
+            Refusal::HeldOff(_) | Refusal::RateLimited(_) => "Too many requests",
+            Refusal::QuotaExhausted(_) => "Quota exhausted",
+            Refusal::ConcurrencyLimited(_) => "Too many requests at a time",
             Refusal::VendorQueueFull(_) => "Vendor queue full",
             Refusal::VendorQueueTimeout(_) => "Vendor queue timeout",
             Refusal::VendorPaused(_) => "Vendor paused",
@@ -80,7 +82,13 @@ impl Refusal {
             Refusal::IssuerUnavailable(_) => {
                 "The credential can't be checked: its issuer does not answer.".into()
             }
-            Refusal::RateLimited(_) => "Too many requests in too short a time.".into(),
+            Refusal::HeldOff(_) | Refusal::RateLimited(_) => {
+                "Too many requests in too short a time.".into()
+            }
+            Refusal::QuotaExhausted(_) => "The client has used up its requests for today.".into(),
+            Refusal::ConcurrencyLimited(_) => {
+                "The client has as many requests under way as it may.".into()
+            }
             Refusal::VendorQueueFull(_) => "Too many requests wait for this vendor.".into(),
             Refusal::VendorQueueTimeout(_) => {
                 "The request waited for this vendor as long as it may; nothing was sent.".into()
@@ -134,13 +142,18 @@ impl Refusal {
             Refusal::NotPermitted => "Ask the gateway's security team for access.",
             Refusal::TlsRequired => "Use the gateway's https address, and change the credential.",
             Refusal::IssuerUnavailable(_)
+            | Refusal::HeldOff(_)
             | Refusal::RateLimited(_)
+            | Refusal::QuotaExhausted(_)
             | Refusal::VendorQueueFull(_)
             | Refusal::VendorQueueTimeout(_)
             | Refusal::VendorPaused(_)
             | Refusal::VendorCircuitOpen(_)
             | Refusal::GatewayOverloaded(_)
             | Refusal::GatewayDraining(_) => "Wait as long as Retry-After says, then try again.",
+            Refusal::ConcurrencyLimited(_) => {
+                "Wait for an answer to an earlier request, then try again."
+            }
             Refusal::LoopDetected => "Ask the gateway's operator to correct the vendor's base URL.",
             Refusal::VendorUnreachable(_) => "Try again later; nothing was sent.",
             Refusal::VendorResponseInvalid(_) | Refusal::VendorTimeout => {

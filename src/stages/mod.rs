@@ -11,6 +11,7 @@ pub mod circuit;
 pub mod correlation;
 pub mod forwarding;
 pub mod outcome;
+pub mod rate_limit;
 pub mod record;
 pub mod retry;
 pub mod routing;

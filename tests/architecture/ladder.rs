@@ -29,6 +29,7 @@ const LADDER: &[Rung] = &[
             "tls",
             "exchange",
             "access",
+            "limits",
             "pipeline",
             "settlement",
             "vendors",

@@ -10,19 +10,19 @@ const NONE: &str = "Bearer realm=\"erpgate\"";
 const INVALID: &str = "Bearer realm=\"erpgate\", error=\"invalid_token\"";
 
 /// A refusal as it has to be told.
-struct Told<'a> {
-    status: u16,
-    code: &'a str,
-    title: &'a str,
-    detail: &'a str,
-    action: &'a str,
-    retryable: bool,
-    challenge: Option<&'a str>,
-    error: &'a str,
+pub struct Told<'a> {
+    pub status: u16,
+    pub code: &'a str,
+    pub title: &'a str,
+    pub detail: &'a str,
+    pub action: &'a str,
+    pub retryable: bool,
+    pub challenge: Option<&'a str>,
+    pub error: &'a str,
 }
 
 #[track_caller]
-fn assert_told(answer: &Answer, told: &Told<'_>) {
+pub fn assert_told(answer: &Answer, told: &Told<'_>) {
     assert_eq!(answer.slug(), told.code);
     assert_eq!(answer.status, told.status, "{}", told.code);
     let mut document = answer.json();

@@ -13,6 +13,7 @@ mod access;
 mod admin;
 mod answers;
 mod certificates;
+mod client_limits;
 mod commands;
 mod correlation;
 mod documents;

@@ -194,7 +194,7 @@ async fn a_vendor_that_asks_for_a_pause_gets_it() {
             send(&gateway, "POST", "{\"memo\":1}").await
         });
         assert_eq!((read.status, write.status), (200, 200), "{read:?} {write:?}");
-        let came = came.lock().expect("no panic");
+        let came = came.lock().expect("no panic").clone();
         assert_eq!(came.len(), 3);
         let pause = came[1].duration_since(came[0]);
         assert!(pause >= Duration::from_millis(1500), "{pause:?}");
