@@ -114,6 +114,21 @@ async fn a_request_for_another_name_is_misdirected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_may_end_with_the_dot_of_the_root() {
+    let (gateway, authority, _clients, _vendor) = gateway("").await;
+    for (server_name, host, status) in [
+        ("localhost", "localhost.", 200),
+        ("localhost", "localhost.:8443", 200),
+        ("b.wild.test", "c.wild.test.", 200),
+        ("localhost", "other.test.", 421),
+    ] {
+        let config = client(&authority.pem, None, false);
+        let stream = connect(&gateway, config, server_name).await.expect("trusted");
+        assert_eq!(answers(stream, host).await, Some(status), "{host}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn client_certificates_are_asked_for_as_configured() {
     let (gateway, authority, clients, _vendor) = gateway(OPTIONAL).await;
     let known = clients.issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth);
