@@ -130,6 +130,21 @@ impl Exchange {
         deadline.saturating_sub(now.saturating_duration_since(self.began))
     }
 
+    /// Begins an attempt: its number, from 0, and the time it has.
+    ///
+    /// # Errors
+    /// `deadline-exceeded`: then it is no attempt, and the vendor was not asked.
+    pub fn begin_attempt(&mut self, now: Instant) -> Result<(usize, Duration), Refusal> {
+        let left = self.time_left(now);
+        if left.is_zero() {
+            return Err(Refusal::DeadlineExceeded);
+        }
+        let number = usize::try_from(self.vendor.attempts).unwrap_or(usize::MAX);
+        self.vendor.attempts += 1;
+        self.vendor.asked.get_or_insert(now);
+        Ok((number, left))
+    }
+
     /// What is known of the current attempt.
     pub fn attempt(&self, now: Instant) -> Attempt {
         Attempt {

@@ -152,14 +152,13 @@ impl ProxyHttp for Hooks {
             ctx.pending = Some(refusal);
             return Err(refused());
         }
-        let attempt = usize::try_from(exchange.vendor.attempts).unwrap_or(usize::MAX);
-        exchange.vendor.attempts += 1;
-        exchange.vendor.asked.get_or_insert(now);
-        let left = exchange.time_left(now);
-        if left.is_zero() {
-            ctx.pending = Some(Refusal::DeadlineExceeded);
-            return Err(refused());
-        }
+        let (attempt, left) = match exchange.begin_attempt(now) {
+            Ok(begun) => begun,
+            Err(refusal) => {
+                ctx.pending = Some(refusal);
+                return Err(refused());
+            }
+        };
         let peers = &live.peers;
         let mut candidate = peers.candidate(&vendor.name, taken.reads, attempt);
         if let (None, Some(target)) = (&candidate, peers.target(&vendor.name)) {
