@@ -206,6 +206,47 @@ async fn a_revoked_authority_ends_resumption_and_idle_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_restart_keeps_no_certificate_and_no_authority() {
+    let (gateway, authority, clients, _vendor) = gateway(REQUIRED).await;
+    let known = clients.issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth);
+    let config = client(&authority.pem, Some(&known), false);
+    let stream = connect(&gateway, config.clone(), "localhost").await.expect("trusted");
+    let old = shown(&stream);
+    let mut kept = Raw::over(stream);
+    // It waits for a restart, and names other files than the one in force.
+    let text = gateway.folder.read("gateway.toml").replace("\"certs\"", "\"tonight\"");
+    let tonight = format!("{text}[[listener]]\naddress = \"127.0.0.1:00\"\n");
+    for file in ["default.key", "default.pem"] {
+        let content = gateway.folder.read(&format!("certs/{file}"));
+        gateway.folder.write(&format!("tonight/{file}"), &content);
+    }
+    gateway.folder.write("gateway.toml", &tonight);
+    gateway.log.line(&[("action", "reload".into()), ("result", "refused".into())]).await;
+    let (certificate, key) = authority.issue(&["localhost"], ExtendedKeyUsagePurpose::ServerAuth);
+    gateway.folder.write("certs/default.key", &key);
+    gateway.folder.write("certs/default.pem", &certificate);
+    // Nobody asks: the files have changed.
+    wait_for("the new certificate", async || {
+        let stream = connect(&gateway, config.clone(), "localhost").await.ok()?;
+        (shown(&stream) != old).then_some(())
+    })
+    .await;
+    let accepted = [("action", "reload".into()), ("result", "accepted".into())];
+    let line = gateway.log.line(&accepted).await;
+    assert!(line["warnings"].to_string().contains("restart"), "{line}");
+    kept.send("GET /v/a HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(kept.answer().await.status, 200);
+    gateway.folder.write("certs/client-ca.pem", &Authority::new("others").pem);
+    kept.ended().await;
+    // Nothing else has changed.
+    let state = &gateway.serving.gateway.state;
+    wait_for("the files to rest", async || {
+        matches!(state.reload("admin").await, ReloadOutcome::Refused { .. }).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_authority_ends_streams_on_a_busy_connection() {
     let (gateway, authority, clients, _vendor) = gateway(REQUIRED).await;
     let known = clients.issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth);
