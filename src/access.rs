@@ -61,7 +61,7 @@ pub async fn authenticate(
 /// Decides whether the client may do what it asks for.
 ///
 /// # Errors
-/// `scope-missing`, `not-permitted`.
+/// `client-suspended`, `scope-missing`, `not-permitted`.
 pub fn authorize(exchange: &mut Exchange, client: Client) -> Result<(), Refusal> {
     let snapshot = exchange.snapshot.clone();
     // Of its limits a client is told also with what it may not do.

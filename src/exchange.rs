@@ -128,7 +128,7 @@ pub struct VendorSide {
     pub queued: Duration,
     /// What it said when it last turned the request away.
     pub throttled: Option<Throttled>,
-    /// When it was first asked.
+    /// When it was last asked.
     pub asked: Option<Instant>,
     /// From asking to the head of the answer.
     pub took: Option<Duration>,
@@ -195,6 +195,22 @@ impl Exchange {
     pub fn time_left(&self, now: Instant) -> Duration {
         let deadline = self.taken.as_ref().map_or(Duration::ZERO, |taken| taken.route.deadline);
         deadline.saturating_sub(now.saturating_duration_since(self.began))
+    }
+
+    /// Begins an attempt: its number, from 0, and the time it has.
+    ///
+    /// # Errors
+    /// `deadline-exceeded`: then it is no attempt, and the vendor was not asked.
+    pub fn begin_attempt(&mut self, now: Instant) -> Result<(usize, Duration), Refusal> {
+        let left = self.time_left(now);
+        if left.is_zero() {
+            return Err(Refusal::DeadlineExceeded);
+        }
+        let number = usize::try_from(self.vendor.attempts).unwrap_or(usize::MAX);
+        self.vendor.attempts += 1;
+        self.vendor.asked = Some(now);
+        self.vendor.sent = false;
+        Ok((number, left))
     }
 
     /// What is known of the current attempt.

@@ -311,7 +311,7 @@ pub struct VendorTls {
 }
 
 /// `credential` of a vendor.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Credential {
     /// The vendor asks for none.
     None,

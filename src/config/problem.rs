@@ -218,9 +218,19 @@ pub fn suggestion<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> 
     }
 }
 
-/// A sentence without characters that a terminal would obey.
+/// Whether a character could make a terminal, a program that reads line by line, or a person's eye
+/// see something else: controls (but a tab), what turns the direction of writing, what has no
+/// width, and what ends a line without looking like it.
+pub fn deceives(c: char) -> bool {
+    let unseen = matches!(c,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    unseen || (c.is_control() && c != '\t')
+}
+
+/// A sentence without characters that deceive.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if deceives(c) { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -250,5 +260,6 @@ mod tests {
     fn quotes_are_short_and_messages_harmless() {
         assert_eq!(quoted(&"x".repeat(200)).chars().count(), QUOTE_MAX + 3);
         assert_eq!(printable("a\u{1b}[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
+        assert_eq!(printable("\u{202e}a\u{200b}\u{9b}\té"), "\u{fffd}a\u{fffd}\u{fffd}\té");
     }
 }

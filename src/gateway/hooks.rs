@@ -142,15 +142,14 @@ impl ProxyHttp for Hooks {
             return Err(Error::new_in(ErrorType::InternalError));
         };
         let vendor = taken.route.vendor.clone();
+        let (attempt, left) = match exchange.begin_attempt(now) {
+            Ok(begun) => begun,
+            Err(refusal) => {
+                ctx.pending = Some(refusal);
+                return Err(refused());
+            }
+        };
         ctx.held = Some(held);
-        let attempt = usize::try_from(exchange.vendor.attempts).unwrap_or(usize::MAX);
-        exchange.vendor.attempts += 1;
-        exchange.vendor.asked = Some(now);
-        let left = exchange.time_left(now);
-        if left.is_zero() {
-            ctx.pending = Some(Refusal::DeadlineExceeded);
-            return Err(refused());
-        }
         let peer = live.peers.resolved(&vendor, taken.reads, attempt, left).await;
         let Some(mut peer) = peer else {
             let failure = Failure::NoConnection(Unreachable::NameUnresolved);

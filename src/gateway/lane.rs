@@ -63,7 +63,6 @@ impl Hooks {
         let Some(exchange) = &mut ctx.exchange else {
             return Err(Error::new_in(ErrorType::InternalError));
         };
-        exchange.vendor.sent = false;
         ctx.again = false;
         let admitted = tokio::select! {
             biased;

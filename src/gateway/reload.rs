@@ -6,7 +6,7 @@ use super::context::Live;
 use super::peers::Peers;
 use crate::adapters::resolver::Resolver;
 use crate::config::problem::Severity;
-use crate::config::resolve::{Loaded, needs_restart};
+use crate::config::resolve::{Loaded, files_differ, needs_restart};
 use crate::config::{Config, Listener, ListenerTls};
 use crate::identity::Issuers;
 use crate::model::digest::Sha256;
@@ -14,7 +14,7 @@ use crate::state::{ReloadOutcome, ReloadRequest, Snapshot, State};
 use crate::tls::{ListenerTlsState, Prepared};
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -70,10 +70,15 @@ impl Reloader {
         }
         let what = |key: &String| format!("{key}: this change needs a restart");
         let pending: Vec<String> = keys.iter().map(what).collect();
-        // What waits for a restart must not keep a client from being suspended.
-        let loaded = self.load(Some(running.config.text.clone())).await;
-        match loaded.ok().and_then(|loaded| loaded.config) {
-            Some(config) if config.policies.files != running.config.policies.files => {
+        // What waits for a restart must not keep a client from being suspended, nor an authority
+        // from being revoked.
+        let Ok(of_running) = self.load(Some(running.config.text.clone())).await else {
+            return refused(pending);
+        };
+        let watched: BTreeSet<_> = loaded.watched.into_iter().chain(of_running.watched).collect();
+        self.state.watched.store(Arc::new(watched.into_iter().collect()));
+        match of_running.config {
+            Some(config) if files_differ(&running.config, &config) => {
                 self.accept(config, [warnings, pending].concat()).await
             }
             _ => refused(pending),

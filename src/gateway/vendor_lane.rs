@@ -180,11 +180,9 @@ async fn attempt(
     mut held: Held,
 ) -> Result<Option<Answer>, Ended> {
     let now = Instant::now();
-    exchange.vendor.sent = false;
-    exchange.vendor.attempts += 1;
-    exchange.vendor.asked = Some(now);
+    let (number, left) = exchange.begin_attempt(now).map_err(Ended::Refused)?;
     let head = head(exchange, request, body).map_err(|_| Ended::Refused(Refusal::GatewayFault))?;
-    let Some(way) = way(live, exchange, now).await else {
+    let Some(way) = way(live, exchange, number, left).await else {
         let why = Failure::NoConnection(Unreachable::NameUnresolved);
         return ended(state, exchange, held, &why, false);
     };
@@ -302,12 +300,11 @@ fn only_readable_codings(head: &mut RequestHeader) -> Result<(), Box<Error>> {
     head.insert_header(header::ACCEPT_ENCODING, if gzip { "gzip" } else { "identity" })
 }
 
-async fn way(live: &Live, exchange: &Exchange, now: Instant) -> Option<Way> {
+async fn way(live: &Live, exchange: &Exchange, number: usize, left: Duration) -> Option<Way> {
+    let now = Instant::now();
     let taken = exchange.taken.as_ref()?;
     let vendor = &taken.route.vendor;
-    let left = exchange.time_left(now);
-    let attempt = usize::try_from(exchange.vendor.attempts).unwrap_or(1).saturating_sub(1);
-    let mut peer = live.peers.resolved(vendor, taken.reads, attempt, left).await?;
+    let mut peer = live.peers.resolved(vendor, taken.reads, number, left).await?;
     let connect = vendor.timeouts.connect.min(left);
     peer.options.connection_timeout = Some(connect);
     peer.options.total_connection_timeout = Some(connect);

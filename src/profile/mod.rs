@@ -7,6 +7,7 @@ pub mod outcome;
 pub mod wait;
 pub mod when;
 
+use crate::model::digest::Sha256;
 use crate::model::path::PathPattern;
 use budget::Budget;
 use http::HeaderName;
@@ -18,6 +19,8 @@ use wait::Backoff;
 pub struct Profile {
     /// Its name, or the file it was read from.
     pub name: String,
+    /// The digest of its text: tells whether two readings differ.
+    pub digest: Sha256,
     /// Answer fields that hold the vendor's own id of the request, first present wins, in lower
     /// case.
     pub request_id_headers: Vec<HeaderName>,

@@ -44,9 +44,7 @@ impl Match {
 impl Entry {
     fn serves(&self, authority: Option<&str>) -> bool {
         let Some(wanted) = &self.host else { return true };
-        let host = authority.map(without_port);
-        // A name may end with the root's dot (RFC 1034 §3.1).
-        host.is_some_and(|host| host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case(wanted))
+        authority.is_some_and(|authority| host_of(authority).eq_ignore_ascii_case(wanted))
     }
 }
 
@@ -115,12 +113,14 @@ pub fn check_method(allowed: MethodSet, method: &str) -> Result<(), Refusal> {
     if allowed.contains(method) { Ok(()) } else { Err(Refusal::MethodNotAllowed(allowed)) }
 }
 
-/// The host of an authority: `example.com:80` → `example.com`, `[::1]:80` → `[::1]`.
-pub fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
+/// The host of an authority: `example.com:80` → `example.com`, `[::1]:80` → `[::1]`. A name may
+/// end with the root's dot (RFC 1034 §3.1), which is no part of it: `example.com.` is the same.
+pub fn host_of(authority: &str) -> &str {
+    let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,
-    }
+    };
+    host.strip_suffix('.').unwrap_or(host)
 }
 
 fn is_prefix(prefix: &str, path: &str) -> bool {

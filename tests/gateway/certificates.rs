@@ -14,10 +14,11 @@ use std::time::{Duration, SystemTime};
 
 type Pair = (String, String);
 
-/// A gateway behind TLS, its authority, and two clients' certificates.
+/// A gateway behind TLS, its authority, its clients' authority, and certificates of two of them.
 struct Trial {
     gateway: UnderTest,
     authority: Authority,
+    clients: Authority,
     issuer: Issuer,
     erp: Pair,
     stranger: Pair,
@@ -44,7 +45,7 @@ impl Trial {
         let stranger = clients.issue(&["stranger.test"], ClientAuth);
         folder.write("policies/erp.toml", &policy(digest(&erp)));
         let gateway = UnderTest::start_in(folder).await;
-        Trial { gateway, authority, issuer, erp, stranger, _vendor: vendor }
+        Trial { gateway, authority, clients, issuer, erp, stranger, _vendor: vendor }
     }
 
     async fn get(&self, own: Option<&Pair>, fields: &str) -> Answer {
@@ -90,6 +91,24 @@ async fn a_certificate_is_an_identity_by_digest_and_by_name() {
         // Erp's certificate with the tester's key: two clients.
         assert_eq!(trial.outcome(Some(&trial.erp), &key).await, "credentials-ambiguous");
         assert_eq!(trial.outcome(None, "").await, "credentials-missing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_uri_is_compared_to_the_letter_and_other_names_are_not() {
+    for (typed, outcome) in [
+        ("urn:partner:ERP", "allowed"),
+        ("urn:partner:erp", "credentials-missing"),
+        ("spiffe://Partner/erp", "allowed"),
+        ("spiffe://partner/erp", "credentials-missing"),
+        ("Other.Partners.TEST", "allowed"),
+        ("urn:other.partners.test", "credentials-missing"),
+    ] {
+        let by_name = by_certificate(&format!("certificate_san = \"{typed}\""));
+        let trial = Trial::start(|_| by_name.clone()).await;
+        let names = ["urn:partner:ERP", "spiffe://Partner/erp", "OTHER.partners.test"];
+        let own = trial.clients.issue(&names, ClientAuth);
+        assert_eq!(trial.outcome(Some(&own), "").await, outcome, "{typed}");
     }
 }
 

@@ -2,6 +2,9 @@
 
 use crate::support::under_test::{HEAD, to_vendor};
 use crate::support::{Raw, Reply, UnderTest, Vendor, wait_for};
+use erpgate::cli::question::Question;
+use erpgate::refusal::Refusal;
+use std::time::Duration;
 
 async fn with_listener_lines(lines: &str) -> (UnderTest, Vendor) {
     let vendor = Vendor::fine().await;
@@ -24,7 +27,7 @@ async fn a_head_has_to_come_in_time_however_its_bytes_drip() {
     // A byte now and then does not help: the deadline is for the whole head.
     let dripping = async {
         while raw.try_send("X: y\r\n").await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await; // poll interval
+            tokio::time::sleep(Duration::from_millis(20)).await; // poll interval
         }
     };
     crate::support::within("the end of the connection", dripping).await;
@@ -107,7 +110,7 @@ async fn a_vendor_that_drips_its_head_is_not_waited_for() {
         let mut drip = b"HTTP/1.1 200 OK\r\n".to_vec();
         while tokio::io::AsyncWriteExt::write_all(&mut tcp, &drip).await.is_ok() {
             drip = b"X: y\r\n".to_vec();
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await; // poll interval
+            tokio::time::sleep(Duration::from_millis(20)).await; // poll interval
         }
     });
     let lines = "deadline = \"300ms\"";
@@ -119,6 +122,29 @@ async fn a_vendor_that_drips_its_head_is_not_waited_for() {
     }
     raw.ended().await;
     crate::support::within("the vendor to be left", vendor).await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_late_already_asks_no_vendor() {
+    let vendor = Vendor::fine().await;
+    let lines = "deadline = \"300ms\"";
+    let gateway =
+        UnderTest::start(&format!("{HEAD}{}", to_vendor(vendor.address, "", lines))).await;
+    let question = Question {
+        method: "GET".to_owned(),
+        target: "/v/a".to_owned(),
+        client: "tester".to_owned(),
+        scopes: Vec::new(),
+    };
+    let snapshot = gateway.serving.gateway.state.snapshot.load_full();
+    let mut exchange = question.ask(&snapshot).expect("a listener").exchange;
+    let deadline = exchange.began + Duration::from_millis(300);
+    assert_eq!(exchange.begin_attempt(deadline), Err(Refusal::DeadlineExceeded));
+    assert_eq!((exchange.vendor.attempts, exchange.vendor.asked), (0, None));
+    let last = Duration::from_millis(1);
+    assert_eq!(exchange.begin_attempt(deadline - last), Ok((0, last)));
+    assert_eq!(exchange.begin_attempt(deadline), Err(Refusal::DeadlineExceeded));
+    assert_eq!((exchange.vendor.attempts, exchange.vendor.asked), (1, Some(deadline - last)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

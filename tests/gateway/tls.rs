@@ -114,6 +114,21 @@ async fn a_request_for_another_name_is_misdirected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_may_end_with_the_dot_of_the_root() {
+    let (gateway, authority, _clients, _vendor) = gateway("").await;
+    for (server_name, host, status) in [
+        ("localhost", "localhost.", 200),
+        ("localhost", "localhost.:8443", 200),
+        ("b.wild.test", "c.wild.test.", 200),
+        ("localhost", "other.test.", 421),
+    ] {
+        let config = client(&authority.pem, None, false);
+        let stream = connect(&gateway, config, server_name).await.expect("trusted");
+        assert_eq!(answers(stream, host).await, Some(status), "{host}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn client_certificates_are_asked_for_as_configured() {
     let (gateway, authority, clients, _vendor) = gateway(OPTIONAL).await;
     let known = clients.issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth);
@@ -188,6 +203,47 @@ async fn a_revoked_authority_ends_resumption_and_idle_connections() {
         Err(_) => None,
     };
     assert_eq!(refused, None, "neither resumed nor shaken anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_restart_keeps_no_certificate_and_no_authority() {
+    let (gateway, authority, clients, _vendor) = gateway(REQUIRED).await;
+    let known = clients.issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth);
+    let config = client(&authority.pem, Some(&known), false);
+    let stream = connect(&gateway, config.clone(), "localhost").await.expect("trusted");
+    let old = shown(&stream);
+    let mut kept = Raw::over(stream);
+    // It waits for a restart, and names other files than the one in force.
+    let text = gateway.folder.read("gateway.toml").replace("\"certs\"", "\"tonight\"");
+    let tonight = format!("{text}[[listener]]\naddress = \"127.0.0.1:00\"\n");
+    for file in ["default.key", "default.pem"] {
+        let content = gateway.folder.read(&format!("certs/{file}"));
+        gateway.folder.write(&format!("tonight/{file}"), &content);
+    }
+    gateway.folder.write("gateway.toml", &tonight);
+    gateway.log.line(&[("action", "reload".into()), ("result", "refused".into())]).await;
+    let (certificate, key) = authority.issue(&["localhost"], ExtendedKeyUsagePurpose::ServerAuth);
+    gateway.folder.write("certs/default.key", &key);
+    gateway.folder.write("certs/default.pem", &certificate);
+    // Nobody asks: the files have changed.
+    wait_for("the new certificate", async || {
+        let stream = connect(&gateway, config.clone(), "localhost").await.ok()?;
+        (shown(&stream) != old).then_some(())
+    })
+    .await;
+    let accepted = [("action", "reload".into()), ("result", "accepted".into())];
+    let line = gateway.log.line(&accepted).await;
+    assert!(line["warnings"].to_string().contains("restart"), "{line}");
+    kept.send("GET /v/a HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(kept.answer().await.status, 200);
+    gateway.folder.write("certs/client-ca.pem", &Authority::new("others").pem);
+    kept.ended().await;
+    // Nothing else has changed.
+    let state = &gateway.serving.gateway.state;
+    wait_for("the files to rest", async || {
+        matches!(state.reload("admin").await, ReloadOutcome::Refused { .. }).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -201,13 +201,16 @@ fn an_exchanged_key_is_a_difference() {
 }
 
 #[test]
-fn nothing_in_a_policy_deceives_a_terminal() {
+fn nothing_in_a_policy_deceives_a_terminal_or_an_eye() {
     let folder = folder();
     for line in [
         "query = { \"a\\u001b[2K\" = \"1\" }",
         "query = { a = \"1\\nno difference\" }",
         "query = { a = \"\"\"1\n2\"\"\" }",
         "scopes = [\"x\\u0007\"]",
+        "query = { a = \"1\u{202e}\" }",
+        "query = { \"a\u{200b}\" = \"1\" }",
+        "# \u{9b}2K",
     ] {
         let text = POLICY.replacen("idempotency = \"required\"", line, 1).replacen(
             "scopes = [\"orders:write\"]\n",
@@ -217,8 +220,9 @@ fn nothing_in_a_policy_deceives_a_terminal() {
         folder.write("policies/erp.toml", &text);
         let (stdout, stderr) = run(&folder, &["check"], 1);
         assert!(stderr.contains("control-character") || stderr.contains("bad-scope"), "{stderr}");
-        let bell_or_escape = |c: char| matches!(c, '\u{1b}' | '\u{7}');
-        assert!(!stdout.contains(bell_or_escape) && !stderr.contains(bell_or_escape), "{line}");
+        let deceives =
+            |c: char| matches!(c, '\u{1b}' | '\u{7}' | '\u{9b}' | '\u{200b}' | '\u{202e}');
+        assert!(!stdout.contains(deceives) && !stderr.contains(deceives), "{line}");
     }
 }
 

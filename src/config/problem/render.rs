@@ -1,6 +1,6 @@
 //! Findings as people read them, in the manner of rustc, and as programs read them.
 
-use super::{Problem, Severity, Text};
+use super::{Problem, Severity, Text, deceives};
 use std::fmt::Write;
 
 /// Widest source line that is shown, in characters.
@@ -90,7 +90,7 @@ fn source(problem: &Problem, text: &Text) -> Option<(String, String)> {
                 HIDDEN
             }
             None if c == '\t' => "    ",
-            None if c.is_control() => "\u{fffd}",
+            None if deceives(c) => "\u{fffd}",
             None => line.get(offset - start..offset - start + c.len_utf8()).unwrap_or_default(),
         };
         shown.push_str(piece);

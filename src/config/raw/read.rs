@@ -5,7 +5,7 @@
 //! left to refuse. Nothing is required at this level, so taking an entry out never makes a new
 //! error, and each round makes the tree smaller.
 
-use crate::config::problem::{Notes, nearest, quoted, suggestion};
+use crate::config::problem::{Notes, deceives, nearest, quoted, suggestion};
 use serde::de::DeserializeOwned;
 use std::ops::Range;
 use toml::Spanned;
@@ -33,42 +33,66 @@ pub fn read<T: DeserializeOwned>(notes: &mut Notes) -> Option<T> {
     if readable { deserialize(tree, notes) } else { None }
 }
 
-/// Notes every text with a control character in it: it could make a terminal, or whoever reads a
-/// list line by line, see something else.
+/// Notes every text, and every comment, with a character in it that [`deceives`] whoever reads the
+/// file, or a list made of it.
 pub fn check_texts(notes: &mut Notes) {
-    // Without escapes and quotes over several lines TOML has no such texts.
-    let could_hold = |notes: &Notes| {
-        [r"\", r#"""""#, "'''"].iter().any(|mark| notes.text.content.contains(mark))
+    // TOML takes control characters of ASCII only from escapes, and line ends from texts over
+    // several lines; all others may stand in a file as they are.
+    let could_hold = |content: &str| {
+        let escaped = [r"\", r#"""""#, "'''"].iter().any(|mark| content.contains(mark));
+        escaped || (!content.is_ascii() && content.contains(deceives))
     };
-    if !could_hold(notes) {
+    if !could_hold(&notes.text.content) {
         return;
     }
     let content = notes.text.content.clone();
     let (tree, _) = DeTable::parse_recoverable(&content);
     let mut found = Vec::new();
-    look_for_controls(&DeValue::Table(tree.get_ref().clone()), tree.span(), &mut found);
-    for span in found {
-        let help = "write it without line breaks and escapes";
-        notes.problem("control-character", &span, "this text holds a control character", help);
+    look_for_deceit(&DeValue::Table(tree.get_ref().clone()), tree.span(), &mut found);
+    for span in &found {
+        let help = "write it without line breaks, escapes and invisible characters";
+        notes.problem("control-character", span, "this text holds a control character", help);
+    }
+    for span in deceits_between(&content, &found) {
+        let message = "a control character makes this line look like another one";
+        notes.problem("control-character", &span, message, "remove it, or type the line anew");
     }
 }
 
-fn look_for_controls(value: &DeValue<'_>, span: Range<usize>, found: &mut Vec<Range<usize>>) {
+fn look_for_deceit(value: &DeValue<'_>, span: Range<usize>, found: &mut Vec<Range<usize>>) {
     match value {
-        DeValue::String(text) if text.contains(char::is_control) => found.push(span),
+        DeValue::String(text) if text.contains(deceives) => found.push(span),
         DeValue::Array(items) => {
-            items.iter().for_each(|item| look_for_controls(item.get_ref(), item.span(), found));
+            items.iter().for_each(|item| look_for_deceit(item.get_ref(), item.span(), found));
         }
         DeValue::Table(table) => {
             for (key, value) in table.iter() {
-                if key.get_ref().contains(char::is_control) {
+                if key.get_ref().contains(deceives) {
                     found.push(key.span());
                 }
-                look_for_controls(value.get_ref(), value.span(), found);
+                look_for_deceit(value.get_ref(), value.span(), found);
             }
         }
         _ => {}
     }
+}
+
+/// The first one of each line outside of what was found: in a comment.
+fn deceits_between(content: &str, found: &[Range<usize>]) -> Vec<Range<usize>> {
+    // A mark of the byte order is how some editors begin every file.
+    let mut start = content.len() - content.trim_start_matches('\u{feff}').len();
+    let mut deceits = Vec::new();
+    for line in content.get(start..).unwrap_or_default().split_inclusive('\n') {
+        let text = line.trim_end_matches(['\r', '\n']);
+        let outside = |(at, c): (usize, char)| {
+            let span = start + at..start + at + c.len_utf8();
+            let is_known = found.iter().any(|known| known.contains(&span.start));
+            (deceives(c) && !is_known).then_some(span)
+        };
+        deceits.extend(text.char_indices().find_map(outside));
+        start += line.len();
+    }
+    deceits
 }
 
 /// Notes an error of syntax; false if the rest of the tree can't be trusted.

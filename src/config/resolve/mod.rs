@@ -29,7 +29,7 @@ mod vendors;
 
 pub use policies::Memo;
 pub use redirect::IssuerUrls;
-pub use restart::needs_restart;
+pub use restart::{files_differ, needs_restart};
 
 use super::problem::{self, Notes, Problem, Severity, Text, quoted};
 use super::raw::RawGateway;

@@ -207,8 +207,8 @@ fn identity(
             let help = "write it as in \"shiphawk.partners.example.com\"";
             notes.problem("bad-name", &typed.span, message, help);
         }
-        // A URI is compared to the letter.
-        let name = match typed.value.contains("://") {
+        // A URI is compared to the letter; no host name and no usual e-mail address has a colon.
+        let name = match typed.value.contains(':') {
             true => typed.value.clone(),
             false => typed.value.to_ascii_lowercase(),
         };

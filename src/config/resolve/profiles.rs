@@ -8,6 +8,7 @@ use crate::config::problem::{Notes, Text, quoted, suggestion};
 use crate::config::raw::at::At;
 use crate::config::raw::profile::RawProfile;
 use crate::config::raw::read::read;
+use crate::model::digest::Sha256;
 use crate::model::path::PathPattern;
 use crate::profile::outcome::Matchers;
 use crate::profile::{Profile, SHIPPED};
@@ -76,6 +77,7 @@ fn resolve(name: &str, notes: &mut Notes) -> Option<Arc<Profile>> {
     }
     Some(Arc::new(Profile {
         name: name.to_owned(),
+        digest: Sha256::of(notes.text.content.as_bytes()),
         request_id_headers: field_names(raw.request_id_headers, notes),
         key_headers: field_names(raw.key_headers, notes),
         open_doors,

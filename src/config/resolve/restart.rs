@@ -1,6 +1,8 @@
-//! What a running gateway can't take up: sockets, threads, and whether a socket speaks TLS.
+//! What a running gateway can't take up: sockets, threads, and whether a socket speaks TLS; and
+//! what it takes up all the same while such a change waits.
 
-use crate::config::Config;
+use crate::config::{Config, ListenerTls, Vendor};
+use std::sync::Arc;
 
 /// The keys whose change needs a restart; empty if there are none.
 ///
@@ -30,4 +32,26 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         }
     }
     keys
+}
+
+/// Whether two readings of one gateway.toml differ: in a file that it names, or in a secret.
+pub fn files_differ(old: &Config, new: &Config) -> bool {
+    let fingerprint = |tls: &Option<ListenerTls>| tls.as_ref().map(|tls| tls.fingerprint);
+    let tls = |config: &Config| -> Vec<Option<u64>> {
+        let listeners = config.listeners.iter().map(|listener| &listener.tls);
+        listeners.chain([&config.admin.tls]).map(fingerprint).collect()
+    };
+    let tokens = |config: &Config| (config.admin.token.clone(), config.admin.read_token.clone());
+    // In one order, as they come from one text.
+    let vendors_differ = |(old, new): (&Arc<Vendor>, &Arc<Vendor>)| {
+        old.tls.fingerprint != new.tls.fingerprint
+            || old.profile.digest != new.profile.digest
+            || old.credential != new.credential
+            || old.credentials != new.credentials
+    };
+    old.policies.files != new.policies.files
+        || tls(old) != tls(new)
+        || tokens(old) != tokens(new)
+        || old.issuers != new.issuers
+        || old.vendors.iter().zip(&new.vendors).any(vendors_differ)
 }

@@ -188,7 +188,7 @@ fn check_tunnels(head: &Head<'_>) -> Result<(), Refusal> {
 fn check_misdirected(head: &Head<'_>, tls: Option<Tls<'_>>) -> Result<(), Refusal> {
     let (Some(tls), Some(authority)) = (tls, head.authority) else { return Ok(()) };
     let Some(server_name) = tls.server_name else { return Ok(()) };
-    let host = super::routing::without_port(authority);
+    let host = super::routing::host_of(authority);
     let covers = |name: &String| match name.strip_prefix("*.") {
         Some(parent) => host
             .split_once('.')
@@ -308,7 +308,13 @@ mod tests {
         let names = ["*.example.com".to_owned(), "localhost".to_owned()];
         for (server_name, authority, fine) in [
             (Some("gw.example.com"), "gw.example.com:8443", true),
+            (Some("gw.example.com"), "gw.example.com.", true),
+            (Some("gw.example.com"), "gw.example.com.:8443", true),
+            (Some("gw.example.com"), "gw.example.com..", false),
             (Some("gw.example.com"), "api.example.com", true),
+            (Some("gw.example.com"), "api.example.com.", true),
+            (Some("gw.example.com"), "localhost.", true),
+            (Some("gw.example.com"), ".", false),
             (Some("gw.example.com"), "a.b.example.com", false),
             (Some("localhost"), "other.test", false),
             (None, "other.test", true),

@@ -1,6 +1,8 @@
 //! Certificates of a test's own.
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+};
 use std::time::SystemTime;
 
 /// An authority of a test's own.
@@ -19,7 +21,7 @@ impl Authority {
         Authority { issuer: Issuer::new(params, key), pem }
     }
 
-    /// Certificate and key in PEM for these names.
+    /// Certificate and key in PEM for these names; a name with a colon is a URI.
     pub fn issue(&self, names: &[&str], usage: ExtendedKeyUsagePurpose) -> (String, String) {
         self.issue_until(names, usage, None)
     }
@@ -31,8 +33,11 @@ impl Authority {
         usage: ExtendedKeyUsagePurpose,
         until: Option<SystemTime>,
     ) -> (String, String) {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let names = names.iter().map(|name| (*name).to_owned());
+        let (uris, names): (Vec<String>, Vec<String>) = names.partition(|name| name.contains(':'));
         let mut params = CertificateParams::new(names).expect("parameters");
+        let uri = |uri: String| SanType::URI(uri.try_into().expect("ASCII"));
+        params.subject_alt_names.extend(uris.into_iter().map(uri));
         params.extended_key_usages = vec![usage];
         if let Some(until) = until {
             params.not_after = until.into();

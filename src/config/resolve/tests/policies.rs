@@ -109,6 +109,36 @@ fn identities() {
 }
 
 #[test]
+fn what_deceives_a_reader() {
+    const CODE: &str = "control-character";
+    let described = |text: &str| format!("description = {text}\n{CLIENT}{RULE}");
+    for (text, codes) in [
+        (described("\"caf\u{e9} \u{1f6d2}\\tand\ta tab\""), &[][..]),
+        (described("'''a tab\t'''"), &[]),
+        // Some editors begin a file with it, and end lines with two octets.
+        (format!("\u{feff}{CLIENT}{RULE}"), &[]),
+        (format!("{CLIENT}# caf\u{e9}\n{RULE}").replace('\n', "\r\n"), &[]),
+        (described("◆\"\u{202e}\""), &[CODE]),
+        (described("◆\"\\u202e\""), &[CODE]),
+        (described("◆\"\\u009b2K\""), &[CODE]),
+        (described("◆'''\u{9b}2K'''"), &[CODE]),
+        (described("◆'''\n\n'''"), &[CODE]),
+        (described("\"\" # ◆\u{2066}{RULE}"), &[CODE]),
+        (described("◆\"\u{feff}\" # \u{e9}◆\u{85}"), &[CODE, CODE]),
+        (format!("{CLIENT}{RULE}query = {{ ◆\"a\u{200d}\" = ◆\"\u{2060}\" }}\n"), &[CODE, CODE]),
+    ] {
+        assert_found("c.toml", &text, codes);
+    }
+    for c in ['\u{80}', '\u{9f}', '\u{200f}', '\u{202a}', '\u{2064}', '\u{2069}', '\u{61c}'] {
+        let text = described(&format!("\"{c}\" # {c}"));
+        let read = read(&[("c.toml", &text), ("_all.toml", &format!("# {c}\n"))], Mode::Check);
+        let found: Vec<_> = read.problems.iter().map(|it| it.code).collect();
+        assert_eq!(found, [CODE; 3], "{c:?}");
+        assert!(!read.human().contains(c) && !read.json().contains(c), "{c:?}");
+    }
+}
+
+#[test]
 fn rules() {
     let rule = |from: &str, to: &str| format!("{CLIENT}{}", RULE.replace(from, to));
     for (text, codes) in [

@@ -1,7 +1,8 @@
 //! What a file without problems becomes: defaults, values, redirection, restarts.
 
+use super::certificates::pair;
 use super::{REST, config, loaded};
-use crate::config::resolve::{Mode, needs_restart};
+use crate::config::resolve::{Mode, files_differ, needs_restart};
 use crate::config::sources::Memory;
 use crate::config::{BaseUrl, Credential, Forwarded};
 use std::path::PathBuf;
@@ -157,5 +158,65 @@ fn some_changes_need_a_restart() {
         (format!("{base}{more}{REST}"), &["listener.address"]),
     ] {
         assert_eq!(needs_restart(&old, &config(&text)), keys, "{text}");
+    }
+}
+
+#[test]
+fn files_and_secrets_differ_under_one_text() {
+    let text = "[admin]\ntoken.file = \"admin\"\n\
+                [[listener]]\naddress = \"127.0.0.1:0\"\n\
+                tls = { certificates = \"certs\", client_ca = \"ca\", \
+                client_auth = \"optional\" }\n\
+                [[issuer]]\nname = \"i\"\nissuer = \"https://i.test\"\naudiences = [\"x\"]\n\
+                hmac_secret.file = \"shared\"\n\
+                [vendors.v]\nbase_url = \"https://v.example.com\"\ntls.ca = \"vendor-ca\"\n\
+                profile = \"own.toml\"\n\
+                credential = { kind = \"bearer\", token.file = \"token\" }\n\
+                credentials.second = { kind = \"bearer\", token.file = \"second\" }\n\
+                [[route]]\nname = \"r\"\npath = \"/v\"\nvendor = \"v\"\n";
+    let certificates: Vec<_> = (0..2).map(|_| pair(&["localhost"], -1, 300)).collect();
+    let client = "client = \"c\"\n[[identity]]\nissuer = \"i\"\nclient_id = \"c\"\n[[allow]]\n\
+                  route = \"r\"\nmethods = [\"GET\"]\npaths = [\"/a\"]\nscopes = []\n";
+    let files = |at: usize| {
+        let (chain, key) = &certificates[at];
+        let (ca, secret) = (chain.clone(), ["0", "1"][at].repeat(64));
+        [
+            ("certs/default.pem", chain.clone()),
+            ("certs/default.key", key.clone()),
+            ("ca", ca.clone()),
+            ("vendor-ca", ca),
+            ("admin", secret.clone()),
+            ("shared", secret.clone()),
+            ("token", secret.clone()),
+            ("second", secret),
+            ("own.toml", format!("request_id_headers = [\"x-{at}\"]\n")),
+            ("policies/c.toml", format!("{client}# {at}\n")),
+        ]
+    };
+    let (before, after) = (files(0), files(1));
+    let read = |changed: &[&str]| {
+        let both = before.iter().zip(&after);
+        let sources = both.fold(Memory::default(), |sources, (old, new)| {
+            let (name, text) = if changed.contains(&old.0) { new } else { old };
+            sources.with(name, text.as_bytes())
+        });
+        let loaded = loaded(text, sources, Mode::Run);
+        assert!(loaded.problems.is_empty(), "{}", loaded.human());
+        loaded.config.expect("a configuration")
+    };
+    let old = read(&[]);
+    assert!(!files_differ(&old, &read(&[])));
+    for changed in [
+        &["certs/default.pem", "certs/default.key"][..],
+        &["ca"],
+        &["vendor-ca"],
+        &["admin"],
+        &["shared"],
+        &["token"],
+        &["second"],
+        &["own.toml"],
+        &["policies/c.toml"],
+    ] {
+        assert!(files_differ(&old, &read(changed)), "{changed:?}");
     }
 }
