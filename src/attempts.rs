@@ -213,11 +213,7 @@ impl Held {
             let throttle = outcome.class.is_throttle();
             return decide(exchange, Ended::RefusedUnexecuted { throttle }, replayable);
         }
-        let fails = match class {
-            Some(Class::RetryableServer | Class::FinalServer) => true,
-            Some(_) => false,
-            None => matches!(status, 500 | 502..=504 | 506..),
-        };
+        let fails = is_failure(class, status);
         self.judge(if fails { Verdict::Failure } else { Verdict::Success });
         self.slot.ended = if fails { SlotEnded::Failed } else { SlotEnded::Success };
         if let (Some(desk), false) = (exchange.desk(), fails) {
@@ -255,8 +251,17 @@ fn pace(exchange: &Exchange, headers: &HeaderMap) {
     }
 }
 
+/// Whether an answer speaks against the vendor's health.
+pub fn is_failure(class: Option<Class>, status: u16) -> bool {
+    match class {
+        Some(class) => matches!(class, Class::RetryableServer | Class::FinalServer),
+        // What it can't do, or can't speak, is no sickness: 501, 505.
+        None => matches!(status, 500 | 502..=504 | 506..),
+    }
+}
+
 /// Whether the vendor did not act, and may act on the same request later.
-fn is_turned_away(class: Class) -> bool {
+pub fn is_turned_away(class: Class) -> bool {
     class.is_throttle() || class == Class::Lock
 }
 

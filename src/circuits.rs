@@ -73,13 +73,10 @@ impl SharedCircuit {
         }
     }
 
-    /// The permit of the configured probe, if one is due; and when to ask again.
-    pub fn probe(self: &Arc<Self>) -> (Option<Permit>, Option<Instant>) {
-        let (policy, mut circuit) = (self.policy.load(), self.lock());
-        let pass = circuit.probe(&policy, Instant::now());
-        let at = circuit.probe_at();
-        drop(circuit);
-        (pass.map(|pass| self.permitted(pass)), at)
+    /// The permit of the configured probe, if one is due.
+    pub fn probe(self: &Arc<Self>) -> Option<Permit> {
+        let pass = self.lock().probe(&self.policy.load(), Instant::now());
+        pass.map(|pass| self.permitted(pass))
     }
 
     fn permitted(self: &Arc<Self>, pass: Pass) -> Permit {

@@ -1,5 +1,6 @@
 //! What outlives a request: the configuration in force, and everything that survives its change.
 
+use crate::adapters::body::Buffers;
 use crate::adapters::clock::Clock;
 use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
@@ -15,7 +16,7 @@ use crate::vendors::{Desk, Vendors};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderValue;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
@@ -123,6 +124,8 @@ impl State {
         log: Log,
     ) -> (Arc<State>, mpsc::Receiver<ReloadRequest>) {
         metrics.config_generation.set(1);
+        let folder = snapshot.config.server.handover.parent().map(Path::to_owned);
+        let buffers = Buffers::new(folder.unwrap_or_default());
         let vendors = Vendors::new(&metrics);
         // A new snapshot has none yet: setting them can't fail.
         let _ = snapshot.desks.set(vendors.desks(&snapshot.config));
@@ -134,7 +137,7 @@ impl State {
             snapshot: ArcSwap::from_pointee(snapshot),
             tokens: Tokens::default(),
             means,
-            buffers: Arc::default(),
+            buffers,
             client: VendorClient::new(CONNECTIONS_KEPT),
             vendors,
             metrics,
@@ -184,28 +187,6 @@ impl State {
             Ok(()) => outcome.await.unwrap_or_else(|_| unheard()),
             Err(_) => unheard(),
         }
-    }
-}
-
-/// How many octets of bodies are held, all requests together.
-#[derive(Debug, Default)]
-pub struct Buffers(AtomicU64);
-
-impl Buffers {
-    /// Takes room for so many, if no more than `most` are held then.
-    pub fn take(&self, octets: u64, most: u64) -> bool {
-        let with = |held: u64| held.checked_add(octets).filter(|held| *held <= most);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
-    }
-
-    /// Gives room back.
-    pub fn give_back(&self, octets: u64) {
-        self.0.fetch_sub(octets, Ordering::Relaxed);
-    }
-
-    /// How many are held.
-    pub fn held(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
     }
 }
 

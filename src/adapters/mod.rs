@@ -1,6 +1,7 @@
 //! The doors to the world: log, metrics, clock and entropy, files, name resolution, and the
 //! issuers of tokens.
 
+pub mod body;
 pub mod clock;
 pub mod entropy;
 pub mod failed_auth;

@@ -6,6 +6,7 @@
 
 pub mod failures;
 
+use super::body::{Body, Position};
 use crate::stages::outcome::Failure;
 use bytes::{Bytes, BytesMut};
 use http::{Uri, header};
@@ -13,7 +14,7 @@ use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
-use pingora_core::{Error, Result};
+use pingora_core::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -80,7 +81,7 @@ impl VendorClient {
         self: &Arc<Self>,
         way: Way,
         head: RequestHeader,
-        body: &[Bytes],
+        body: &Body,
     ) -> Result<Answering, Lost> {
         let Way { peer, response, deadline } = way;
         let unsent = |failure| Lost { failure, sent: false, reused: false };
@@ -184,7 +185,7 @@ fn head_for(
 ) -> Result<Box<RequestHeader>> {
     if session.as_http2().is_some() {
         let invalid = |cause| {
-            let kind = pingora_core::ErrorType::InvalidHTTPHeader;
+            let kind = ErrorType::InvalidHTTPHeader;
             Error::because(kind, "the target can't be sent over HTTP/2", cause)
         };
         let authority = head.headers.get(header::HOST).map_or(&b""[..], |host| host.as_bytes());
@@ -199,16 +200,19 @@ fn head_for(
     Ok(Box::new(head))
 }
 
-async fn write(session: &mut HttpSession, head: Box<RequestHeader>, body: &[Bytes]) -> Result<()> {
+async fn write(session: &mut HttpSession, head: Box<RequestHeader>, body: &Body) -> Result<()> {
     session.write_request_header(head).await?;
-    for piece in body {
-        let mut rest = piece.clone();
+    let mut position = Position::default();
+    loop {
+        let piece = body.next(&mut position).await;
+        let Some(mut rest) = piece.or_err(ErrorType::InternalError, "reading a held body")? else {
+            return session.finish_request_body().await;
+        };
         while !rest.is_empty() {
             let now = rest.split_to(rest.len().min(WRITE_BYTES));
             session.write_request_body(now, false).await?;
         }
     }
-    session.finish_request_body().await
 }
 
 /// The first head that is not an interim one: those stay here (RFC 9110 §15.2).
@@ -216,7 +220,7 @@ async fn read_head(session: &mut HttpSession) -> Result<ResponseHeader> {
     loop {
         session.read_response_header().await?;
         let head = session.response_header();
-        let head = head.ok_or_else(|| Error::new_up(pingora_core::ErrorType::ReadError))?;
+        let head = head.ok_or_else(|| Error::new_up(ErrorType::ReadError))?;
         let status = head.status.as_u16();
         if !(100..200).contains(&status) || status == 101 {
             return Ok(head.clone());

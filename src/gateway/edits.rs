@@ -75,7 +75,7 @@ pub fn declare_empty_body(request: &mut RequestHeader) -> Result<()> {
 }
 
 /// Says how long a body is that is at hand.
-pub fn declare_body(request: &mut RequestHeader, octets: usize) -> Result<()> {
+pub fn declare_body(request: &mut RequestHeader, octets: u64) -> Result<()> {
     if octets > 0 {
         return request.insert_header(header::CONTENT_LENGTH, octets);
     }

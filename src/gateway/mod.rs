@@ -15,6 +15,7 @@ pub mod lane;
 pub mod life;
 pub mod pace;
 pub mod peers;
+pub mod probing;
 pub mod reload;
 pub mod replies;
 pub mod request_line;

@@ -1,58 +1,27 @@
 //! Request bodies that are read before anything is sent.
 
 use super::context::Ctx;
+use crate::adapters::body::{Body, Room};
 use crate::adapters::vendor_client::failures;
 use crate::refusal::Refusal;
 use crate::stages::outcome::Failure;
-use crate::state::{Buffers, State};
+use crate::state::State;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::{HeaderMap, header};
 use pingora_proxy::Session;
 use std::io::Read;
-use std::sync::Arc;
-
-/// A body, and the memory that it takes.
-pub struct Body {
-    pieces: Vec<Bytes>,
-    octets: u64,
-    buffers: Arc<Buffers>,
-}
-
-impl Body {
-    /// The octets, in order.
-    pub fn pieces(&self) -> &[Bytes] {
-        &self.pieces
-    }
-
-    /// Takes one more piece, if there is room for it.
-    fn push(&mut self, piece: Bytes, most: u64) -> Result<(), Failure> {
-        let octets = piece.len() as u64;
-        if !self.buffers.take(octets, most) {
-            return Err(Failure::Refused(Refusal::GatewayOverloaded(1)));
-        }
-        self.octets += octets;
-        self.pieces.push(piece);
-        Ok(())
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        self.buffers.give_back(self.octets);
-    }
-}
 
 /// Reads a request's whole body.
 ///
 /// # Errors
 /// It is too large, too slow, or broken off; or there is no room for it.
 pub async fn read(state: &State, session: &mut Session, ctx: &mut Ctx) -> Result<Body, Failure> {
-    let buffers = state.buffers.clone();
-    let mut body = Body { pieces: Vec::new(), octets: 0, buffers };
+    let mut body = Body::empty(state.buffers.clone());
     let route = ctx.exchange.as_ref().and_then(|exchange| exchange.taken.as_ref());
     let max = route.and_then(|taken| taken.route.body_bytes_max).unwrap_or(u64::MAX);
-    let memory = ctx.live.snapshot.config.server.buffer_memory_bytes;
+    let server = &ctx.live.snapshot.config.server;
+    let room = Room { memory: server.buffer_memory_bytes, disk: server.buffer_disk_bytes };
     if session.as_downstream_mut().is_body_empty() {
         return Ok(body);
     }
@@ -71,8 +40,20 @@ pub async fn read(state: &State, session: &mut Session, ctx: &mut Ctx) -> Result
             }
         }
         if !piece.is_empty() {
-            body.push(piece, memory)?;
+            let fits = body.push(piece, room).await;
+            if !matches!(fits, Ok(true)) {
+                note(ctx, fits.err());
+                return Err(Failure::Refused(Refusal::GatewayOverloaded(1)));
+            }
         }
+    }
+}
+
+/// What kept a body from being held, for operators.
+fn note(ctx: &mut Ctx, error: Option<std::io::Error>) {
+    if let Some(exchange) = &mut ctx.exchange {
+        let full = || "buffers are full".to_owned();
+        exchange.reason = Some(error.map_or_else(full, |error| format!("buffer: {error}")));
     }
 }
 

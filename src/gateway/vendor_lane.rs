@@ -10,6 +10,7 @@ use super::edits::{
 };
 use super::hooks::Hooks;
 use super::upload;
+use crate::adapters::body::Body;
 use crate::adapters::entropy;
 use crate::adapters::vendor_client::{Answering, Lost, Way, failures};
 use crate::attempts::{Held, Next};
@@ -62,7 +63,7 @@ impl Hooks {
         };
         let asked = tokio::select! {
             biased;
-            answer = ask(&self.state, &live, exchange, &request, body.pieces()) => answer,
+            answer = ask(&self.state, &live, exchange, &request, &body) => answer,
             () = hangs_up(session) => Err(Ended::ClientGone),
         };
         drop(body);
@@ -152,7 +153,7 @@ async fn ask(
     live: &Live,
     exchange: &mut Exchange,
     request: &RequestHeader,
-    body: &[Bytes],
+    body: &Body,
 ) -> Result<Answer, Ended> {
     loop {
         let held = match pipeline::admit(state, exchange).await {
@@ -176,7 +177,7 @@ async fn attempt(
     live: &Live,
     exchange: &mut Exchange,
     request: &RequestHeader,
-    body: &[Bytes],
+    body: &Body,
     mut held: Held,
 ) -> Result<Option<Answer>, Ended> {
     let now = Instant::now();
@@ -270,7 +271,7 @@ async fn look(
 fn head(
     exchange: &Exchange,
     request: &RequestHeader,
-    body: &[Bytes],
+    body: &Body,
 ) -> Result<RequestHeader, Box<Error>> {
     let mut head = request.clone();
     let equipped = pipeline::equip(exchange, &head.headers, entropy::for_attempt());
@@ -281,7 +282,7 @@ fn head(
     head.set_version(Version::HTTP_11);
     head.remove_header(&header::TRANSFER_ENCODING);
     head.remove_header("trailer");
-    declare_body(&mut head, body.iter().map(Bytes::len).sum())?;
+    declare_body(&mut head, body.octets())?;
     if exchange.vendor_config().is_some_and(|vendor| vendor.outcomes.needs_bodies()) {
         only_readable_codings(&mut head)?;
     }

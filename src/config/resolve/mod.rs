@@ -191,6 +191,7 @@ impl Context<'_> {
         let pools = self.pools(raw);
         let vendors = self.vendors(raw, &pools);
         let routes = self.routes(raw, &vendors);
+        self.check_probes(raw, &routes);
         let policies = self.policies(raw, &routes, &issuers);
         let log = Log { redact_query: self.redacted(raw) };
         let watched = self.watched.clone();

@@ -4,6 +4,7 @@ use super::bounds::{Longest, duration, fraction, number};
 use super::limits::{count, rates};
 use super::names::check_name;
 use super::{Context, TOP};
+use crate::config::Route;
 use crate::config::pools::{Circuit, Handling, Pool};
 use crate::config::problem::{Notes, quoted, suggestion};
 use crate::config::raw::RawGateway;
@@ -76,6 +77,24 @@ impl Context<'_> {
         let limits_concurrency = found.is_some_and(|it| it.policy.concurrency.is_some());
         let retry = retry(&mut self.notes, raw.retry.as_ref());
         Handling { pool, limits_concurrency, circuit, retry }
+    }
+
+    /// A circuit that is open closes by reads: where there are none, somebody has to make them.
+    pub(super) fn check_probes(&mut self, raw: &RawGateway, routes: &[Arc<Route>]) {
+        for (name, _) in raw.vendors.iter().flatten() {
+            let mut leading = routes.iter().filter(|it| *it.vendor.name == *name.value).peekable();
+            let reads = |route: &Arc<Route>| {
+                let safe = ["GET", "HEAD"].iter().any(|method| route.methods.contains(method));
+                safe || !route.reads.is_empty() || route.vendor.handling.circuit.probe.is_some()
+            };
+            if leading.peek().is_some() && !leading.any(reads) {
+                let message = "nothing but writes goes to this vendor: once its circuit is open, \
+                               no read would find out that it is well again";
+                let help = "write `circuit = { probe = \"GET /path\" }` with a read that costs \
+                            nothing";
+                self.notes.warning("no-probe", &name.span, message, help);
+            }
+        }
     }
 
     fn check_pool(&mut self, typed: &At<String>, raw: &RawVendor, gateway: &RawGateway) {
