@@ -89,7 +89,11 @@ fn allowed(exchange: &Exchange, put: &mut impl FnMut(&str, Value)) {
     put("scopes_needed", rule.scopes.join(" ").into());
     put("reads", taken.reads.into());
     put("idempotency", rule.idempotency.map(|idempotency| idempotency.word()).into());
-    put("limits", limits(exchange, rule.limits.as_deref()).into());
+    put("limits", limits(exchange, route, rule.limits.as_deref()).into());
+    let (pool, client) = (&route.vendor.handling.pool, grant.client());
+    let turn = format!("{} priority, share {}", client.priority.word(), client.share);
+    put("pool", (**pool).into());
+    put("turn", turn.into());
 }
 
 /// Which credential the vendor is shown, never its value.
@@ -108,11 +112,21 @@ fn credential(route: &Route, of_rule: Option<&str>) -> String {
 }
 
 /// Everything that bounds the request.
-fn limits(exchange: &Exchange, of_rule: Option<&Limits>) -> Vec<Value> {
+fn limits(exchange: &Exchange, route: &Route, of_rule: Option<&Limits>) -> Vec<Value> {
+    let mut pools = exchange.snapshot.config.pools.iter();
+    let of_pool = pools.find(|pool| pool.name == route.vendor.handling.pool).map(|pool| {
+        let (rates, concurrency) = (pool.policy.rates.clone(), pool.policy.concurrency);
+        Limits { rates, daily: None, concurrency }
+    });
     let rules = &exchange.snapshot.config.policies.rules;
     let of_client = exchange.client().and_then(|client| rules.clients.get(client.index()));
     let of_client = of_client.map(|client| &client.limits);
-    let each = [("client", of_client), ("every client", Some(&rules.limits)), ("rule", of_rule)];
+    let each = [
+        ("client", of_client),
+        ("every client", Some(&rules.limits)),
+        ("rule", of_rule),
+        ("pool", of_pool.as_ref()),
+    ];
     let words = |(of, limits): (&str, Option<&Limits>)| {
         let words = limits.map(Limits::words).unwrap_or_default();
         words.into_iter().map(|limit| json!({ "of": of, "limit": limit })).collect::<Vec<_>>()
@@ -146,6 +160,8 @@ fn human(story: &Value) -> String {
         line("limit", &format!("{} ({})", limit.unwrap_or_default(), of.unwrap_or_default()));
     }
     line("idempotency", text("idempotency"));
+    line("pool", text("pool"));
+    line("turn", text("turn"));
     line("credential", text("credential"));
     line("vendor", text("vendor_url"));
     lines

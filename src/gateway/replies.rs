@@ -35,6 +35,7 @@ pub fn of(refusal: &Refusal, exchange: &Exchange, date: HeaderValue) -> Reply {
     let vendor = exchange.vendor_config().filter(|_| side.attempts > 0).map(|vendor| VendorFacts {
         name: &vendor.name,
         status: side.status,
+        code: side.throttled.as_ref().and_then(|throttled| throttled.code.as_deref()),
         request_id: side.request_id.as_deref(),
     });
     let executed = outcome::executed(refusal, exchange.attempt(Instant::now()));

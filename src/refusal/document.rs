@@ -24,6 +24,8 @@ pub struct VendorFacts<'a> {
     pub name: &'a str,
     /// The status that it answered.
     pub status: Option<u16>,
+    /// Its own code of what was wrong.
+    pub code: Option<&'a str>,
     /// Its own id of the request.
     pub request_id: Option<&'a str>,
 }
@@ -59,6 +61,9 @@ impl VendorFacts<'_> {
         if let Some(status) = self.status {
             members.insert("status".into(), status.into());
         }
+        if let Some(code) = self.code {
+            members.insert("code".into(), code.into());
+        }
         if let Some(id) = self.request_id {
             members.insert("request_id".into(), id.into());
         }
@@ -86,7 +91,12 @@ mod tests {
         let circumstances = Circumstances {
             correlation_id: "0192-abcdef",
             executed: Executed::No,
-            vendor: Some(VendorFacts { name: "netsuite", status: None, request_id: None }),
+            vendor: Some(VendorFacts {
+                name: "netsuite",
+                status: None,
+                code: None,
+                request_id: None,
+            }),
         };
         let refusal = Refusal::VendorUnreachable(Unreachable::Refused);
         let text = String::from_utf8(write(&refusal, &circumstances)).expect("JSON is UTF-8");
