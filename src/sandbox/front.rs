@@ -12,7 +12,7 @@ use super::answer::{Answer, Media};
 use super::faults::{Fault, Mode};
 use super::intake::{self, Unread};
 use super::listener::{Door, Host};
-use super::netsuite::{BODY_BYTES_MAX, Command, Origin, Problem};
+use super::netsuite::{BODY_BYTES_MAX, Command, Origin, Problem, is_restlet};
 use super::outgoing::{self, Outgoing};
 use super::script::Script;
 use super::simulator::Simulator;
@@ -83,7 +83,11 @@ async fn serve_vendor(
         // Read all the same, or else the connection couldn't be kept. A client that breaks off
         // gets no answer anyway.
         let _ = intake::count(body, BODY_BYTES_MAX).await;
-        return outgoing::send(stamp(Problem::throttled(), operation), None, line);
+        let answer = match is_restlet(head.uri.path()) {
+            true => Problem::restlet_throttled(),
+            false => Problem::throttled(),
+        };
+        return outgoing::send(stamp(answer, operation), None, line);
     };
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let fault = simulator.draw_fault(&head.method, target);

@@ -220,6 +220,42 @@ async fn a_throttle_in_a_body_is_never_seen() {
     assert_eq!(parents.len(), 4);
 }
 
+/// What calls the account past the gateway takes its requests away: the gateway believes in five.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_can_wait_never_sees_the_accounts_throttle() {
+    let simulator = simulator().await;
+    control(&simulator, json!({ "concurrency": 2, "latency_ms": 5 })).await;
+    let lines = "profile = \"netsuite\"\nconcurrency = 5\nqueue = { max_wait = \"10m\" }";
+    let config = format!("{HEAD}{}", to_vendor(simulator.address(), lines, "deadline = \"10m\""));
+    let gateway = Arc::new(UnderTest::start(&config).await);
+    let mut posts = JoinSet::new();
+    for number in 0..200 {
+        let gateway = gateway.clone();
+        posts.spawn(async move {
+            let target = match number % 2 {
+                0 => "/v/app/site/hosting/restlet.nl?script=1&deploy=1",
+                _ => "/v/services/rest/record/v1/customer",
+            };
+            let body = format!("{{\"externalId\":\"once-{number}\"}}");
+            let length = body.len();
+            let head = format!("POST {target} HTTP/1.1\r\nHost: gw\r\nContent-Length: {length}");
+            let content = "Content-Type: application/json";
+            gateway.send(format!("{head}\r\n{content}\r\n\r\n{body}")).await.status
+        });
+    }
+    while let Some(status) = posts.join_next().await {
+        assert!(matches!(status, Ok(200 | 204)), "{status:?}");
+    }
+    let seen = control(&simulator, json!({})).await;
+    // Throttles there were, of both kinds; none of them was passed on, and nothing booked twice.
+    assert!(seen["throttled"].as_u64() > Some(0), "{seen}");
+    let booked = seen["by_external_id"].as_object().expect("counts");
+    assert_eq!(booked.len(), 200);
+    assert!(booked.values().all(|count| *count == 1), "{seen}");
+    // The limit has come down to what the account takes, and grows back slowly.
+    assert!(gateway.metric("erpgate_pool_concurrency_limit{pool=\"v\"}").await < 5.0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_books_nothing_twice() {
     let simulator = simulator().await;

@@ -77,6 +77,16 @@ pub enum Command {
     },
     /// `GET /system/v1/governanceLimits`
     Governance,
+    /// `/app/site/hosting/restlet.nl?script=…&deploy=…`: a script of the account's own.
+    Restlet {
+        /// What it books: only a body does, by its member `externalId`.
+        booked: Option<Option<String>>,
+    },
+}
+
+/// Whether a path is that of RESTlets, which say no in a shape of their own.
+pub fn is_restlet(path: &str) -> bool {
+    path == "/app/site/hosting/restlet.nl"
 }
 
 impl Command {
@@ -112,9 +122,21 @@ impl Command {
             ["services", "rest", "system", "v1", "governanceLimits"] => {
                 only(method, Command::Governance)
             }
+            ["app", "site", "hosting", "restlet.nl"] => restlet(target, body),
             _ => Err(Problem::unknown_url()),
         }
     }
+}
+
+fn restlet(target: &Target, body: &[u8]) -> Result<Command, Problem> {
+    for parameter in ["script", "deploy"] {
+        if target.parameter(parameter).is_none() {
+            return Err(Problem::parameter(parameter, "A RESTlet is named by script and deploy."));
+        }
+    }
+    let fields: Option<Value> = serde_json::from_slice(body).ok();
+    let external_id = |fields: Value| fields["externalId"].as_str().map(str::to_owned);
+    Ok(Command::Restlet { booked: fields.map(external_id) })
 }
 
 fn only(method: &Method, command: Command) -> Result<Command, Problem> {

@@ -13,7 +13,7 @@ use http::header::LOCATION;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Media};
-pub use command::Command;
+pub use command::{Command, is_restlet};
 use page::Page;
 pub use problem::Problem;
 pub use records::Records;
@@ -132,6 +132,10 @@ impl Command {
             Command::Query { select, page } => query(records, origin, &select, page),
             Command::Catalog => catalog(records, origin).into(),
             Command::Governance => governance(concurrency).into(),
+            Command::Restlet { booked } => Outcome {
+                answer: Answer::json(StatusCode::OK, Media::Json, &json!({ "success": true })),
+                booking: booked.map(|external_id| Booking { external_id }),
+            },
         }
     }
 }

@@ -17,6 +17,12 @@ const THROTTLED: &str = concat!(
     r#""o:errorCode":"CONCURRENCY_LIMIT_EXCEEDED"}]}"#
 );
 
+/// What a RESTlet says in its place: a 400 [N27].
+const RESTLET_THROTTLED: &str = concat!(
+    r#"{"error":{"code":"SSS_REQUEST_LIMIT_EXCEEDED","#,
+    r#""message":"Request Limit Exceeded. Reduce the number of concurrent requests."}}"#
+);
+
 /// A refusal by the account.
 ///
 /// The shape is the vendor's documented one. Of the codes, `NONEXISTENT_ID`, `INVALID_CONTENT` and
@@ -43,6 +49,11 @@ impl Problem {
     /// 429: one request more than the account may have in flight.
     pub fn throttled() -> Answer {
         Answer::text(StatusCode::TOO_MANY_REQUESTS, Media::Error, THROTTLED)
+    }
+
+    /// The same, as RESTlets say it.
+    pub fn restlet_throttled() -> Answer {
+        Answer::text(StatusCode::BAD_REQUEST, Media::Json, RESTLET_THROTTLED)
     }
 
     /// 404: a path that leads nowhere.
