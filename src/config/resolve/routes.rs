@@ -41,6 +41,9 @@ impl Context<'_> {
         let credential = self.credential_of(raw, vendor.as_deref());
         let introspection = self.introspection_of(raw, gateway);
         let notes = &mut self.notes;
+        if let Some(vendor) = &vendor {
+            check_stream(notes, raw, vendor);
+        }
         if raw.path.is_none()
             && raw.host.is_none()
             && !notes.has_lost(at.span.start, "path")
@@ -272,6 +275,21 @@ fn serialize_by(notes: &mut Notes, raw: &RawRoute) -> Option<usize> {
         notes.problem("bad-serialize-by", &typed.span, message, help);
     }
     segment
+}
+
+/// What is not read first can't wait without holding a slot, nor can its answer be looked into.
+fn check_stream(notes: &mut Notes, raw: &RawRoute, vendor: &Vendor) {
+    let Some(typed) = raw.body_max.as_ref().filter(|typed| typed.value.0 == "none") else { return };
+    let help = "write a size, or use another route for what is larger";
+    if vendor.handling.limits_concurrency {
+        let message = "a slow upload of any size holds one of the vendor's few slots";
+        notes.warning("stream-holds-slot", &typed.span, message, help);
+    }
+    if vendor.outcomes.needs_bodies() {
+        let message = "what this vendor tells in the bodies of its answers is not seen on this \
+                       route, throttles among it";
+        notes.warning("stream-unseen", &typed.span, message, help);
+    }
 }
 
 fn allow_in_path(notes: &mut Notes, raw: &RawRoute) -> AllowInPath {

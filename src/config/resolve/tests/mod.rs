@@ -8,6 +8,7 @@ mod issuers;
 mod matchers;
 mod outcomes;
 mod policies;
+mod pools;
 mod robustness;
 mod secrets;
 mod values;
