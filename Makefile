@@ -44,9 +44,11 @@ format: tools
 clippy: tools
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-# Architecture, units, properties and the end-to-end tests.
+# Architecture, units, properties and the end-to-end tests; those about what passes through once more by the vendor lane.
 unit: tools
 	$(CARGO) test --locked
+	ERPGATE_TEST_LANE=vendor $(CARGO) test --locked --test gateway -- answers forwarding upstream framing limits http2 tls
+
 
 # The shipped configuration has no problems, with certificates made as `make run` makes them, and the shipped
 # policies do what their cases say.

@@ -46,6 +46,8 @@ pub struct Way {
 pub struct Lost {
     /// What failed.
     pub failure: Failure,
+    /// The same for operators: nothing of what the vendor or the client sent.
+    pub why: String,
     /// Whether an octet may have reached the vendor.
     pub sent: bool,
     /// Whether the connection had been used before: it may have been dead already.
@@ -84,25 +86,17 @@ impl VendorClient {
         body: &Body,
     ) -> Result<Answering, Lost> {
         let Way { peer, response, deadline } = way;
-        let unsent = |failure| Lost { failure, sent: false, reused: false };
         let connecting = timeout_at(deadline, self.connector.get_http_session(&*peer)).await;
         let (mut session, reused) = match connecting {
             Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => return Err(unsent(failures::read(&error.into_up()))),
-            Err(_) => return Err(unsent(failures::of_connecting_too_long())),
+            Ok(Err(error)) => return Err(Lost::by(error.into_up(), false, false)),
+            Err(_) => return Err(Lost::late(failures::of_connecting_too_long(), false)),
         };
         let left = deadline.saturating_duration_since(Instant::now());
         session.set_read_timeout(Some(response.min(left)));
         session.set_write_timeout(Some(response.min(left)));
-        let lost = |error: Box<Error>| {
-            let failure = failures::read(&error.into_up());
-            Lost { failure, sent: true, reused }
-        };
-        let head = head_for(&session, head, &peer).map_err(|error| Lost {
-            failure: failures::read(&error),
-            sent: false,
-            reused,
-        })?;
+        let head = head_for(&session, head, &peer);
+        let head = head.map_err(|error| Lost::by(error, false, reused))?;
         let written = timeout_at(deadline, write(&mut session, head, body)).await;
         let whole = matches!(written, Ok(Ok(())));
         let patience = if whole { response.min(left) } else { EARLY_ANSWER };
@@ -110,12 +104,25 @@ impl VendorClient {
         let head = match (read, written) {
             (Ok(Ok(head)), _) => head,
             // What kept the request from going out says more than the silence after it.
-            (_, Ok(Err(error))) | (Ok(Err(error)), Ok(Ok(()))) => return Err(lost(error)),
-            _ => return Err(Lost { failure: Failure::TimedOut, sent: true, reused }),
+            (_, Ok(Err(error))) | (Ok(Err(error)), Ok(Ok(()))) => {
+                return Err(Lost::by(error.into_up(), true, reused));
+            }
+            _ => return Err(Lost::late(Failure::TimedOut, true)),
         };
-        session.set_read_timeout(Some(response));
         let client = self.clone();
         Ok(Answering { head, client, peer, session: Some(session), held: VecDeque::new(), whole })
+    }
+}
+
+impl Lost {
+    fn by(error: Box<Error>, sent: bool, reused: bool) -> Lost {
+        // pingora's own words may hold what was sent.
+        let why = format!("{}: {}", error.esource().as_str(), error.etype().as_str());
+        Lost { failure: failures::read(&error), why, sent, reused }
+    }
+
+    fn late(failure: Failure, sent: bool) -> Lost {
+        Lost { failure, why: "no answer in time".to_owned(), sent, reused: false }
     }
 }
 
@@ -125,12 +132,12 @@ impl Answering {
     ///
     /// # Errors
     /// The body broke off.
-    pub async fn peek(&mut self, most: usize, deadline: Instant) -> Result<(Bytes, bool), Failure> {
+    pub async fn peek(&mut self, most: usize, deadline: Instant) -> Result<(Bytes, bool), Lost> {
         let mut seen: usize = self.held.iter().map(Bytes::len).sum();
         while seen < most {
             let piece = match timeout_at(deadline, self.read()).await {
                 Ok(read) => read?,
-                Err(_) => return Err(Failure::TimedOut),
+                Err(_) => return Err(Lost::late(Failure::TimedOut, true)),
             };
             let Some(piece) = piece else { break };
             seen += piece.len();
@@ -147,7 +154,7 @@ impl Answering {
     ///
     /// # Errors
     /// The body broke off.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Lost> {
         match self.held.pop_front() {
             Some(piece) => Ok(Some(piece)),
             None => self.read().await,
@@ -159,14 +166,14 @@ impl Answering {
         self.held.is_empty() && self.session.is_none()
     }
 
-    async fn read(&mut self) -> Result<Option<Bytes>, Failure> {
+    async fn read(&mut self) -> Result<Option<Bytes>, Lost> {
         let Some(session) = &mut self.session else { return Ok(None) };
         loop {
             match session.read_response_body().await {
                 Ok(Some(piece)) if piece.is_empty() => {}
                 Ok(Some(piece)) => return Ok(Some(piece)),
                 Ok(None) => break,
-                Err(error) => return Err(failures::read(&error.into_up())),
+                Err(error) => return Err(Lost::by(error.into_up(), true, false)),
             }
         }
         if let Some(session) = self.session.take().filter(|_| self.whole) {
@@ -196,6 +203,7 @@ fn head_for(
             .build()
             .map_err(invalid)?;
         head.set_uri(uri);
+        head.remove_header(&header::HOST);
     }
     Ok(Box::new(head))
 }

@@ -22,6 +22,7 @@ use crate::refusal::{Refusal, Unreachable};
 use crate::settlement;
 use crate::stages::forwarding::Edits;
 use crate::stages::outcome::{ClientFailure, Failure, judge};
+use crate::stages::validation::declared_length;
 use crate::state::State;
 use bytes::Bytes;
 use http::{Method, Version, header};
@@ -114,6 +115,7 @@ impl Hooks {
         }
         frame(session, &mut head, bodiless);
         ctx.status = head.status.as_u16();
+        let length = declared_length(&head.headers);
         session.as_downstream_mut().write_response_header(Box::new(head)).await?;
         loop {
             let piece = tokio::select! {
@@ -124,13 +126,19 @@ impl Hooks {
             match piece {
                 Ok(Some(piece)) if !bodiless => {
                     ctx.bytes_out += piece.len() as u64;
+                    if length.is_some_and(|length| ctx.bytes_out >= length) {
+                        ctx.answer_is_there();
+                    }
                     session.as_downstream_mut().write_response_body(piece, false).await?;
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 // The head went out: the client sees that the body broke off.
-                Err(failure) => {
-                    ctx.attempt_failed(&failure);
+                Err(lost) => {
+                    ctx.attempt_failed(&lost.failure);
+                    if let Some(exchange) = &mut ctx.exchange {
+                        exchange.reason = Some(lost.why);
+                    }
                     return Err(Error::new_up(ErrorType::ConnectionClosed));
                 }
             }
@@ -191,8 +199,8 @@ async fn attempt(
     exchange.vendor.sent = true;
     let mut answering = match state.client.send(way, head, body).await {
         Ok(answering) => answering,
-        Err(Lost { failure, sent, reused }) => {
-            exchange.vendor.sent = sent;
+        Err(Lost { failure, why, sent, reused }) => {
+            (exchange.vendor.sent, exchange.reason) = (sent, Some(why));
             if let (Failure::NoConnection(_), Some(address)) = (&failure, address) {
                 failed_address(live, exchange, address);
             }
@@ -201,14 +209,20 @@ async fn attempt(
     };
     let verdict = match look(state, exchange, &mut answering).await {
         Ok(verdict) => verdict,
-        Err(failure) => return ended(state, exchange, held, &failure, false),
+        Err(lost) => {
+            exchange.reason = Some(lost.why);
+            return ended(state, exchange, held, &lost.failure, false);
+        }
     };
     let status = answering.head.status.as_u16();
     let date = state.clock.date();
     let headers = &answering.head.headers;
     let seen = Seen { status, headers, verdict, replayable: true };
     match pipeline::observe(exchange, seen, &mut held, &date) {
-        Ok(Some(edits)) => Ok(Some(Answer { answering, edits, held })),
+        Ok(Some(edits)) => {
+            exchange.reason = None;
+            Ok(Some(Answer { answering, edits, held }))
+        }
         Ok(None) => {
             count(state, exchange, "throttled");
             finish(&mut answering).await;
@@ -250,7 +264,7 @@ async fn look(
     state: &State,
     exchange: &Exchange,
     answering: &mut Answering,
-) -> Result<Option<Verdict>, Failure> {
+) -> Result<Option<Verdict>, Lost> {
     let Some(vendor) = exchange.vendor_config() else { return Ok(None) };
     let (status, seconds) = (answering.head.status.as_u16(), state.clock.unix_seconds());
     match vendor.outcomes.head(status, &answering.head.headers, seconds) {

@@ -48,7 +48,8 @@ async fn chunks_go_both_ways() {
         )
     })
     .await;
-    let gateway = UnderTest::before(vendor.address).await;
+    let streams = to_vendor(vendor.address, "", "body_max = \"none\"");
+    let gateway = UnderTest::start(&format!("{HEAD}{streams}")).await;
     let request = "POST /v/a HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n\
                    3;ext=1\r\nabc\r\n0\r\nX-Trailer: 1\r\n\r\n";
     let answer = gateway.send(request).await;
@@ -140,7 +141,8 @@ async fn an_early_answer_reaches_the_client_while_it_still_sends() {
         tokio::io::AsyncWriteExt::write_all(&mut tcp, answer).await.expect("written");
         tcp
     });
-    let gateway = UnderTest::before(address).await;
+    let streams = to_vendor(address, "", "body_max = \"none\"");
+    let gateway = UnderTest::start(&format!("{HEAD}{streams}")).await;
     let mut raw = gateway.connect().await;
     raw.send("POST /v/a HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000000\r\n\r\nabc").await;
     let answer = raw.answer().await;

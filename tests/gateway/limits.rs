@@ -113,7 +113,7 @@ async fn a_vendor_that_drips_its_head_is_not_waited_for() {
             tokio::time::sleep(Duration::from_millis(20)).await; // poll interval
         }
     });
-    let lines = "deadline = \"300ms\"";
+    let lines = "deadline = \"300ms\"\nbody_max = \"none\"";
     let gateway = UnderTest::start(&format!("{HEAD}{}", to_vendor(address, "", lines))).await;
     let mut raw = gateway.connect().await;
     raw.send("GET /v/a HTTP/1.1\r\nHost: gw\r\n\r\n").await;

@@ -260,6 +260,7 @@ async fn a_revoked_authority_ends_streams_on_a_busy_connection() {
     };
     // An upload that goes on: the connection is never idle.
     let (_held, _open) = send.send_request(post(), false).expect("sent");
+    gateway.log.line(&[("action", "access".into())]).await;
     gateway.folder.write("certs/client-ca.pem", &Authority::new("others").pem);
     let reloaded = gateway.serving.gateway.state.reload("admin").await;
     assert!(matches!(reloaded, ReloadOutcome::Accepted { .. }), "{reloaded:?}");

@@ -55,9 +55,15 @@ address = "127.0.0.1:0"
 "#;
 
 /// One vendor and one route to it under `/v`, with further lines for both.
+///
+/// With `ERPGATE_TEST_LANE=vendor` in the environment the same tests take the vendor lane: the
+/// vendor gets a limit of requests at a time, and only bodies without a limit stream.
 pub fn to_vendor(vendor: SocketAddr, vendor_lines: &str, route_lines: &str) -> String {
+    let own = ["concurrency", "pool"].iter().any(|key| vendor_lines.contains(key));
+    let other = std::env::var("ERPGATE_TEST_LANE").is_ok_and(|lane| lane == "vendor");
+    let lane = if other && !own { "concurrency = 1000" } else { "" };
     format!(
-        "[vendors.v]\nbase_url = \"http://{vendor}\"\n{vendor_lines}\n\
+        "[vendors.v]\nbase_url = \"http://{vendor}\"\n{lane}\n{vendor_lines}\n\
          [[route]]\nname = \"r\"\npath = \"/v\"\nvendor = \"v\"\n{route_lines}\n"
     )
 }
