@@ -205,9 +205,15 @@ impl Held {
     ) -> Next {
         pace(exchange, headers);
         let class = outcome.map(|outcome| outcome.class);
+        exchange.vendor.throttled = None;
         if let Some(outcome) = outcome.filter(|it| is_turned_away(it.class)) {
             self.judge(Verdict::Neutral);
             let wait = throttled(exchange, &mut self.slot, outcome);
+            let reads = exchange.taken.as_ref().is_some_and(|taken| taken.reads);
+            if !reads && !outcome.certainly_unexecuted() {
+                // The vendor may have acted: its answer is the client's.
+                return Next::Tell;
+            }
             exchange.vendor.throttled =
                 Some(Throttled { until: Instant::now() + wait, code: outcome.code.clone() });
             let throttle = outcome.class.is_throttle();

@@ -4,7 +4,7 @@ use crate::attempts::{Held, Next};
 use crate::config::{Credential, Route};
 use crate::exchange::{Arrival, Exchange};
 use crate::model::rates::retry_after_seconds;
-use crate::profile::outcome::{Class, Verdict};
+use crate::profile::outcome::Verdict;
 use crate::refusal::Refusal;
 use crate::stages::correlation::CORRELATION_ID;
 use crate::stages::forwarding::links::Place;
@@ -45,11 +45,10 @@ pub fn observe(
     if held.answered(exchange, status, headers, verdict.as_ref(), replayable) == Next::Again {
         return Ok(None);
     }
-    let class = verdict.as_ref().map(|verdict| verdict.class);
-    if class.is_some_and(Class::is_throttle) {
-        let until = exchange.vendor.throttled.as_ref().map(|throttled| throttled.until);
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        return Err(Refusal::VendorPaused(left.map_or(1, retry_after_seconds)));
+    let throttle = verdict.as_ref().is_some_and(|verdict| verdict.class.is_throttle());
+    if let Some(throttled) = exchange.vendor.throttled.as_ref().filter(|_| throttle) {
+        let left = throttled.until.saturating_duration_since(Instant::now());
+        return Err(Refusal::VendorPaused(retry_after_seconds(left)));
     }
     let passthrough = matches!(exchange.credential(), Some(Credential::Passthrough));
     let Some(taken) = &exchange.taken else { return Err(Refusal::GatewayFault) };

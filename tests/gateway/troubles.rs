@@ -320,3 +320,28 @@ async fn a_budget_is_heeded_before_it_is_used_up() {
     assert_eq!(gateway.get("/v/a").await.status, 200);
     assert!(began.elapsed().as_millis() >= 400, "{:?}", began.elapsed());
 }
+
+/// A 2xx that speaks of a throttle may all the same have booked something.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_may_have_acted_is_never_sent_again() {
+    let busy = r#"{"errors":[{"code":"BUSY"}]}"#;
+    let when = "[[vendors.v.outcome]]\n\
+                when = { status = 200, pointer = \"/errors/0/code\", equals = \"BUSY\" }\n\
+                class = \"rate\"\nwait = \"10ms\"";
+    for (executed, repeated) in [("", false), ("executed = \"no\"", true)] {
+        let count = Arc::new(AtomicUsize::new(0));
+        let vendor = Vendor::answering(move |_| match count.fetch_add(1, Ordering::SeqCst) % 2 {
+            0 => Reply::ok(busy),
+            _ => Reply::ok("fine"),
+        })
+        .await;
+        let gateway = gateway(&vendor, &format!("{when}\n{executed}"), "").await;
+        let (written, seen) = (post(&gateway).await, vendor.seen().len());
+        match repeated {
+            true => assert_eq!((written.text().as_str(), seen), ("fine", 2)),
+            false => assert_eq!((written.text().as_str(), seen), (busy, 1)),
+        }
+        let read = gateway.get("/v/a").await;
+        assert_eq!(read.text(), "fine", "{executed}");
+    }
+}
