@@ -47,6 +47,7 @@ async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
 
 async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
     state.metrics.log_lines_dropped.set(state.log.dropped() as f64);
+    state.vendors.pools().iter().for_each(|pool| pool.refresh());
     ([(header::CONTENT_TYPE, METRICS_TYPE)], state.metrics.text()).into_response()
 }
 
