@@ -14,6 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
+/// What is told of an operator's pause without an end, and of one with a distant end.
+const HOLD_LOOK: Duration = Duration::from_secs(60);
+const HOLD_LOOK_MAX: Duration = Duration::from_secs(3600);
+
 /// What a pool shows of itself.
 #[derive(Clone)]
 pub struct Gauges {
@@ -139,16 +143,14 @@ impl SharedPool {
         let now = Instant::now();
         self.with(|pool| {
             let seconds = retry_after_seconds(pool.estimate(ticket.priority, now));
-            let of_vendor = pool.paused_until(now).map(|(until, _)| until);
+            let left = |until: Instant| until.saturating_duration_since(now);
+            let of_vendor = pool.paused_until(now).map(|(until, _)| left(until));
             let hold = pool.on_hold(now);
             let hold = hold.filter(|hold| hold.scope == Scope::All || ticket.writes);
-            let until = of_vendor.max(hold.and_then(|hold| hold.until));
-            match until {
-                Some(until) => {
-                    let left = until.saturating_duration_since(now);
-                    Refusal::VendorPaused(retry_after_seconds(left).max(seconds))
-                }
-                None if hold.is_some() => Refusal::VendorPaused(seconds),
+            // Operators change their minds: nobody is sent away for days.
+            let held = hold.map(|hold| hold.until.map_or(HOLD_LOOK, left).min(HOLD_LOOK_MAX));
+            match of_vendor.max(held) {
+                Some(wait) => Refusal::VendorPaused(retry_after_seconds(wait).max(seconds)),
                 None if in_time => Refusal::VendorQueueTimeout(seconds),
                 None => Refusal::DeadlineExceeded,
             }
