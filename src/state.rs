@@ -5,6 +5,7 @@ use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
 use crate::adapters::vendor_client::VendorClient;
 use crate::config::Config;
+use crate::holds::Holds;
 use crate::identity::{Issuers, Means, Tokens};
 use crate::limits::Limits;
 use crate::model::rates::Gcra;
@@ -89,6 +90,8 @@ pub struct State {
     pub means: Means,
     /// What requests to each vendor share.
     pub vendors: Vendors,
+    /// What operators have paused.
+    pub holds: Holds,
     /// How many octets of bodies are held.
     pub buffers: Arc<Buffers>,
     /// Sends what was read first.
@@ -126,6 +129,8 @@ impl State {
         let vendors = Vendors::new(&metrics);
         // A new snapshot has none yet: setting them can't fail.
         let _ = snapshot.desks.set(vendors.desks(&snapshot.config));
+        let holds = Holds::load(&snapshot.config.server.handover, log.clone());
+        holds.apply(&vendors);
         let (reloads, asked) = mpsc::channel(RELOADS_WAITING);
         let state = Arc::new(State {
             watched: ArcSwap::from_pointee(snapshot.config.watched.clone()),
@@ -137,6 +142,7 @@ impl State {
             buffers: Arc::default(),
             client: VendorClient::new(CONNECTIONS_KEPT),
             vendors,
+            holds,
             metrics,
             log,
             clock: Arc::default(),

@@ -40,6 +40,7 @@ async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
         Phase::Leaving | Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };
     let mut reasons: Vec<String> = state.troubles.load().to_vec();
+    reasons.extend(state.holds.trouble());
     reasons.extend(state.snapshot.load().issuers.troubles());
     let body = json!({ "status": word, "reasons": reasons });
     (status, Json(body)).into_response()
