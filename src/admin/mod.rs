@@ -3,6 +3,7 @@
 pub mod access;
 pub mod clients;
 pub mod serve;
+pub mod vendors;
 
 use crate::state::{Phase, ReloadOutcome, State};
 use axum::extract::State as Shared;
@@ -23,6 +24,8 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/api/v1/openapi.json", get(openapi))
         .route("/api/v1/clients", get(clients::list))
         .route("/api/v1/config", get(config))
+        .route("/api/v1/vendors", get(vendors::list))
+        .route("/api/v1/vendors/{name}", get(vendors::one))
         .route("/api/v1/reload", post(reload))
         .layer(middleware::from_fn_with_state(state.clone(), access::check));
     Router::new()
