@@ -18,9 +18,17 @@ enum Power {
     Everything,
 }
 
+/// Who asks, as audit lines name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct By(pub &'static str);
+
 /// Lets through what the token allows; without configured tokens, which only a loopback address
 /// may do without, everything.
-pub async fn check(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
+pub async fn check(
+    Shared(state): Shared<Arc<State>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let snapshot = state.snapshot.load_full();
     let admin = &snapshot.config.admin;
     let given = bearer(request.headers().get(header::AUTHORIZATION));
@@ -28,6 +36,10 @@ pub async fn check(Shared(state): Shared<Arc<State>>, request: Request, next: Ne
     if let Some(host) = foreign_host(&request) {
         let detail = format!("`{host}` is not a name of this listener.");
         return problem(StatusCode::MISDIRECTED_REQUEST, "misdirected-request", &detail);
+    }
+    if !reads && request.headers().contains_key(header::ORIGIN) && given.is_none() {
+        let detail = "Without a token no web page changes anything here.";
+        return problem(StatusCode::FORBIDDEN, "not-permitted", detail);
     }
     let power = power(given, admin.token.as_ref(), admin.read_token.as_ref());
     let allowed = match power {
@@ -42,6 +54,13 @@ pub async fn check(Shared(state): Shared<Arc<State>>, request: Request, next: Ne
         state.log.event("audit", &members);
     }
     if allowed {
+        let needs_none = admin.token.is_none() && admin.read_token.is_none();
+        let by = match (power, needs_none) {
+            (_, true) => "nobody",
+            (Power::Everything, false) => "token",
+            (_, false) => "read_token",
+        };
+        request.extensions_mut().insert(By(by));
         return next.run(request).await;
     }
     let mut refused = match power {
