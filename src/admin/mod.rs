@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod clients;
+pub mod pauses;
 pub mod serve;
 pub mod vendors;
 
@@ -26,6 +27,8 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/api/v1/config", get(config))
         .route("/api/v1/vendors", get(vendors::list))
         .route("/api/v1/vendors/{name}", get(vendors::one))
+        .route("/api/v1/vendors/{name}/pause", post(pauses::pause))
+        .route("/api/v1/vendors/{name}/resume", post(pauses::resume))
         .route("/api/v1/reload", post(reload))
         .layer(middleware::from_fn_with_state(state.clone(), access::check));
     Router::new()
