@@ -37,13 +37,10 @@ pub async fn check(
         let detail = format!("`{host}` is not a name of this listener.");
         return problem(StatusCode::MISDIRECTED_REQUEST, "misdirected-request", &detail);
     }
-    if !reads && request.headers().contains_key(header::ORIGIN) && given.is_none() {
-        let detail = "Without a token no web page changes anything here.";
-        return problem(StatusCode::FORBIDDEN, "not-permitted", detail);
-    }
+    let of_page = !reads && given.is_none() && request.headers().contains_key(header::ORIGIN);
     let power = power(given, admin.token.as_ref(), admin.read_token.as_ref());
     let allowed = match power {
-        Power::Everything => true,
+        Power::Everything => !of_page,
         Power::Read => reads,
         Power::Nothing => false,
     };
@@ -69,7 +66,11 @@ pub async fn check(
             if given.is_some() { "token-invalid" } else { "credentials-missing" },
             "The admin listener needs a token.",
         ),
-        _ => problem(StatusCode::FORBIDDEN, "not-permitted", "This token can only read."),
+        Power::Read => problem(StatusCode::FORBIDDEN, "not-permitted", "This token can only read."),
+        Power::Everything => {
+            let detail = "Without a token no web page changes anything here.";
+            problem(StatusCode::FORBIDDEN, "not-permitted", detail)
+        }
     };
     if power == Power::Nothing {
         let challenge = match given {

@@ -32,6 +32,9 @@ struct Wish {
     why: String,
 }
 
+/// Why a request is not taken: status, code and detail of the problem.
+struct Wrong(StatusCode, &'static str, String);
+
 /// `POST /api/v1/vendors/{name}/pause`.
 pub async fn pause(
     Shared(state): Shared<Arc<State>>,
@@ -42,11 +45,12 @@ pub async fn pause(
     let Some(Path(name)) = name.ok().filter(|Path(name)| is_known(&state, name)) else {
         return unknown();
     };
-    let wish = match members(request, true).await.and_then(|it| Wish::read(it, Timestamp::now())) {
+    let now = Timestamp::now();
+    let wish = members(request, true).await.and_then(|it| Ok(Wish::read(it, now)?));
+    let Wish { scope, until, why } = match wish {
         Ok(wish) => wish,
-        Err(refused) => return refused,
+        Err(wrong) => return wrong.answer(),
     };
-    let Wish { scope, until, why } = wish;
     let pause = Pause { scope, since: Timestamp::now(), until, why };
     done(state, by, name, Some(pause), None).await
 }
@@ -61,9 +65,9 @@ pub async fn resume(
     let Some(Path(name)) = name.ok().filter(|Path(name)| is_known(&state, name)) else {
         return unknown();
     };
-    let why = match members(request, false).await.and_then(only_why) {
+    let why = match members(request, false).await.and_then(|it| Ok(only_why(it)?)) {
         Ok(why) => why,
-        Err(refused) => return refused,
+        Err(wrong) => return wrong.answer(),
     };
     done(state, by, name, None, why).await
 }
@@ -149,7 +153,7 @@ fn told(state: &State, name: &str, pause: Option<&Pause>, before: Option<&Pause>
 }
 
 /// The members of the body; none where there need not be one and there is none.
-async fn members(request: Request, needed: bool) -> Result<Map<String, Value>, Response> {
+async fn members(request: Request, needed: bool) -> Result<Map<String, Value>, Wrong> {
     let (head, body) = request.into_parts();
     let is_json = is_json(&head.headers);
     let octets = read(body).await?;
@@ -158,14 +162,15 @@ async fn members(request: Request, needed: bool) -> Result<Map<String, Value>, R
     }
     if !is_json {
         let detail = "Send the body as `Content-Type: application/json`.";
-        return Err(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail));
+        return Err(Wrong(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail.into()));
     }
     strict_json::object(&octets).map_err(|unfit| {
-        malformed(match unfit {
-            Unfit::NotAnObject => "The body is not a JSON object.",
-            Unfit::Doubled => "A member of the body is there twice.",
-            Unfit::TooDeep => "The body is nested too deep.",
-        })
+        let detail = match unfit {
+            Unfit::NotAnObject => "the body is not a JSON object",
+            Unfit::Doubled => "a member of the body is there twice",
+            Unfit::TooDeep => "the body is nested too deep",
+        };
+        Wrong::from(detail.to_owned())
     })
 }
 
@@ -176,32 +181,43 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-async fn read(body: Body) -> Result<Vec<u8>, Response> {
+async fn read(body: Body) -> Result<Vec<u8>, Wrong> {
     let reading = Limited::new(body, BODY_MAX).collect();
     match tokio::time::timeout(BODY_TIMEOUT, reading).await {
         Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let detail = "The body may have 16 KiB.";
-            Err(problem(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail))
+            Err(Wrong(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail.into()))
         }
-        Ok(Err(_)) => Err(malformed("The body can't be read.")),
+        Ok(Err(_)) => Err(Wrong::from("the body can't be read".to_owned())),
         Err(_) => {
             let detail = "The body did not come in time.";
-            Err(problem(StatusCode::REQUEST_TIMEOUT, "request-timeout", detail))
+            Err(Wrong(StatusCode::REQUEST_TIMEOUT, "request-timeout", detail.into()))
         }
     }
 }
 
-fn malformed(detail: &str) -> Response {
-    problem(StatusCode::BAD_REQUEST, "request-malformed", detail)
+impl Wrong {
+    fn answer(self) -> Response {
+        problem(self.0, self.1, &self.2)
+    }
+}
+
+impl From<String> for Wrong {
+    fn from(clause: String) -> Wrong {
+        Wrong(StatusCode::BAD_REQUEST, "request-malformed", sentence(&clause))
+    }
+}
+
+/// A clause as a sentence of its own.
+fn sentence(clause: &str) -> String {
+    let mut rest = clause.chars();
+    let first = rest.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(rest).chain(['.']).collect()
 }
 
 impl Wish {
-    fn read(members: Map<String, Value>, now: Timestamp) -> Result<Wish, Response> {
-        Wish::parse(members, now).map_err(|detail| malformed(&detail))
-    }
-
-    fn parse(mut members: Map<String, Value>, now: Timestamp) -> Result<Wish, String> {
+    fn read(mut members: Map<String, Value>, now: Timestamp) -> Result<Wish, String> {
         let scope = match text(&mut members, "scope")? {
             None => Scope::All,
             Some(typed) => {
@@ -216,10 +232,9 @@ impl Wish {
     }
 }
 
-fn only_why(mut members: Map<String, Value>) -> Result<Option<String>, Response> {
-    let why = text(&mut members, "why").and_then(|why| why.map(reason).transpose());
-    let why = why.and_then(|why| nothing_else(&members, "`why`").map(|()| why));
-    why.map_err(|detail| malformed(&detail))
+fn only_why(mut members: Map<String, Value>) -> Result<Option<String>, String> {
+    let why = text(&mut members, "why")?.map(reason).transpose()?;
+    nothing_else(&members, "`why`").map(|()| why)
 }
 
 /// A member that is a text; `null` is as good as none.

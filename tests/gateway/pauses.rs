@@ -313,6 +313,8 @@ async fn bad_wishes_change_nothing() {
         let told = (answer.status, answer.json()["code"].as_str().map(str::to_owned));
         assert_eq!(told, (status, Some(code.to_owned())), "{path} {fields}");
     }
+    let refused = [("action", format!("POST {RESUME}").into()), ("result", "refused".into())];
+    gateway.log.line(&refused).await;
     assert_eq!(gateway.admin_get("/api/v1/vendors/w").await.json()["code"], "not-found");
     assert_eq!(shown(&gateway).await["pool"]["hold"], Value::Null);
     assert!(!gateway.folder.path().join("data/pauses.json").exists());
