@@ -380,7 +380,7 @@ async fn a_pause_needs_the_token_and_is_of_the_pool() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_successor_keeps_to_the_freeze_and_both_to_a_later_one() {
+async fn a_freeze_survives_a_replacement_and_a_crash() {
     let vendor = Vendor::fine().await;
     let folder = Folder::with(&format!("{HEAD}{}", to_vendor(vendor.address, "", "")));
     let mut old = Process::run(&folder, &[]);
