@@ -57,6 +57,11 @@ impl SharedCircuit {
         self.lock().state(&self.policy.load(), Instant::now())
     }
 
+    /// When the open time ends, or ended if nobody has come since.
+    pub fn open_until(&self) -> Option<Instant> {
+        self.lock().open_until()
+    }
+
     /// Asks whether the vendor may be tried.
     ///
     /// # Errors

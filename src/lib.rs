@@ -9,9 +9,9 @@
 //! * [`state`], [`identity`], [`tls`], [`exchange`], [`pipeline`], [`access`], [`limits`],
 //!   [`settlement`]: what outlives a request, which tokens are genuine, what clients are shown, one
 //!   request, its life, whether it may, how often, its end.
-//! * [`vendors`], [`pools`], [`circuits`], [`attempts`], [`observation`]: what requests share at a
-//!   vendor, where they wait, when it is left alone, what surrounds an attempt, what an answer
-//!   means.
+//! * [`vendors`], [`pools`], [`holds`], [`circuits`], [`attempts`], [`observation`]: what requests
+//!   share at a vendor, where they wait, what operators pause, when it is left alone, what
+//!   surrounds an attempt, what an answer means.
 //! * [`gateway`], [`admin`]: the shell around pingora, and the operators' listener.
 //! * [`cli`]: the commands.
 //!
@@ -39,6 +39,7 @@ pub mod cli;
 pub mod config;
 pub mod exchange;
 pub mod gateway;
+pub mod holds;
 pub mod identity;
 pub mod limits;
 pub mod model;

@@ -3,15 +3,20 @@
 
 use crate::adapters::entropy;
 use crate::config::Pool as Config;
-use crate::model::limits::Priority;
 use crate::model::rates::retry_after_seconds;
 use crate::refusal::Refusal;
-use crate::stages::admission::{Backoff, Ended, Full, Held, Joined, Pool, Throttle, Ticket, Turn};
+use crate::stages::admission::{
+    Backoff, Ended, Full, Held, Joined, Pool, Scope, Throttle, Ticket, Turn,
+};
 use prometheus::{Histogram, IntGauge};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
+
+/// What is told of an operator's pause without an end, and of one with a distant end.
+const HOLD_LOOK: Duration = Duration::from_secs(60);
+const HOLD_LOOK_MAX: Duration = Duration::from_secs(3600);
 
 /// What a pool shows of itself.
 #[derive(Clone)]
@@ -98,7 +103,7 @@ impl SharedPool {
                     Err(_) => {
                         let in_time = until < deadline;
                         drop(place);
-                        return Err(self.late(ticket.priority, in_time));
+                        return Err(self.late(ticket, in_time));
                     }
                 }
             }
@@ -134,15 +139,18 @@ impl SharedPool {
     }
 
     /// What a request is told whose turn did not come in time.
-    fn late(&self, priority: Priority, in_time: bool) -> Refusal {
+    fn late(&self, ticket: &Ticket, in_time: bool) -> Refusal {
         let now = Instant::now();
         self.with(|pool| {
-            let seconds = retry_after_seconds(pool.estimate(priority, now));
-            match pool.paused_until(now) {
-                Some((until, _)) => {
-                    let left = until.saturating_duration_since(now);
-                    Refusal::VendorPaused(retry_after_seconds(left).max(seconds))
-                }
+            let seconds = retry_after_seconds(pool.estimate(ticket.priority, now));
+            let left = |until: Instant| until.saturating_duration_since(now);
+            let of_vendor = pool.paused_until(now).map(|(until, _)| left(until));
+            let hold = pool.on_hold(now);
+            let hold = hold.filter(|hold| hold.scope == Scope::All || ticket.writes);
+            // Operators change their minds: nobody is sent away for days.
+            let held = hold.map(|hold| hold.until.map_or(HOLD_LOOK, left).min(HOLD_LOOK_MAX));
+            match of_vendor.max(held) {
+                Some(wait) => Refusal::VendorPaused(retry_after_seconds(wait).max(seconds)),
                 None if in_time => Refusal::VendorQueueTimeout(seconds),
                 None => Refusal::DeadlineExceeded,
             }
@@ -155,6 +163,11 @@ impl SharedPool {
         let done = change(&mut inner.pool);
         self.settle(&mut inner, Instant::now());
         done
+    }
+
+    /// Has the gauges show what is so now: a pause ends although nobody calls.
+    pub fn refresh(&self) {
+        self.with(|_| ());
     }
 
     /// Turns away everybody who waits, and who comes from now on.
@@ -198,7 +211,8 @@ impl SharedPool {
         gauges.limit.set(pool.limit().map_or(0, i64::from));
         gauges.in_use.set(i64::from(pool.in_use()));
         gauges.depth.set(i64::try_from(pool.waiting()).unwrap_or(i64::MAX));
-        gauges.paused.set(i64::from(pool.paused_until(now).is_some()));
+        let paused = pool.paused_until(now).is_some() || pool.on_hold(now).is_some();
+        gauges.paused.set(i64::from(paused));
     }
 }
 
@@ -281,6 +295,9 @@ async fn look_after(pool: Weak<SharedPool>, changed: Arc<Notify>) {
 
 impl Drop for SharedPool {
     fn drop(&mut self) {
+        // A pool that no configuration names is not paused, nor anything else.
+        let Gauges { limit, in_use, depth, paused, .. } = &self.gauges;
+        [limit, in_use, depth, paused].iter().for_each(|gauge| gauge.set(0));
         // The task that looks after it sees that it is gone.
         self.changed.notify_one();
     }

@@ -6,6 +6,7 @@ use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
 use crate::adapters::vendor_client::VendorClient;
 use crate::config::Config;
+use crate::holds::Holds;
 use crate::identity::{Issuers, Means, Tokens};
 use crate::limits::Limits;
 use crate::model::rates::Gcra;
@@ -90,6 +91,8 @@ pub struct State {
     pub means: Means,
     /// What requests to each vendor share.
     pub vendors: Vendors,
+    /// What operators have paused.
+    pub holds: Holds,
     /// How many octets of bodies are held.
     pub buffers: Arc<Buffers>,
     /// Sends what was read first.
@@ -129,6 +132,8 @@ impl State {
         let vendors = Vendors::new(&metrics);
         // A new snapshot has none yet: setting them can't fail.
         let _ = snapshot.desks.set(vendors.desks(&snapshot.config));
+        let holds = Holds::load(&snapshot.config.server.handover, log.clone());
+        holds.apply(&vendors);
         let (reloads, asked) = mpsc::channel(RELOADS_WAITING);
         let state = Arc::new(State {
             watched: ArcSwap::from_pointee(snapshot.config.watched.clone()),
@@ -140,6 +145,7 @@ impl State {
             buffers,
             client: VendorClient::new(CONNECTIONS_KEPT),
             vendors,
+            holds,
             metrics,
             log,
             clock: Arc::default(),

@@ -9,6 +9,7 @@ use crate::pools::{Gauges, SharedPool};
 use crate::profile::wait::Backoff;
 use crate::stages::retry::Budget;
 use prometheus::IntGaugeVec;
+use prometheus::core::Collector;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -124,6 +125,29 @@ impl Vendors {
         pools
     }
 
+    /// The pool of this name.
+    pub fn pool(&self, name: &str) -> Option<Arc<SharedPool>> {
+        locked(&self.pools).get(name).cloned()
+    }
+
+    /// What was last seen to be left of each budget of a pool.
+    pub fn budgets(&self, pool: &str) -> Vec<(String, i64)> {
+        let families = self.budget_left.collect();
+        let metrics = families.iter().flat_map(|family| family.get_metric());
+        let budgets = metrics.filter_map(|metric| {
+            let label = |name: &str| {
+                let labels = metric.get_label().iter();
+                labels.filter(|it| it.name() == name).map(|it| it.value()).next()
+            };
+            let name = label("budget").filter(|_| label("pool") == Some(pool))?;
+            // Gauges are shown as floating-point numbers; a budget is exact in one.
+            Some((name.to_owned(), metric.get_gauge().get_value() as i64))
+        });
+        let mut budgets: Vec<_> = budgets.collect();
+        budgets.sort();
+        budgets
+    }
+
     /// Turns away everybody who waits, and who comes from now on.
     pub fn close(&self) {
         self.pools().iter().for_each(|pool| pool.close());
@@ -169,6 +193,18 @@ impl Pauses {
         }
         let until = parts().iter().filter_map(|part| Some(pauses.get(part)?.until)).max();
         until.filter(|until| *until > now)
+    }
+
+    /// What is paused, and for how long yet, the longest first.
+    pub fn all(&self, now: Instant) -> Vec<(Part, Duration)> {
+        let pauses = locked(&self.0);
+        let left = pauses.iter().filter_map(|(part, pause)| {
+            let left = pause.until.checked_duration_since(now).filter(|left| !left.is_zero())?;
+            Some((part.clone(), left))
+        });
+        let mut left: Vec<_> = left.collect();
+        left.sort_by_key(|(_, left)| std::cmp::Reverse(*left));
+        left
     }
 
     /// The vendor has throttled a part: for how long it is left alone.

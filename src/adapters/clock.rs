@@ -27,6 +27,17 @@ pub fn timestamp() -> String {
     format!("{:.3}", Timestamp::now())
 }
 
+/// The wall time of an instant, RFC 3339 in UTC to the second.
+pub fn wall(instant: Instant) -> String {
+    let (now, wall) = (Instant::now(), Timestamp::now());
+    let at = match instant.checked_duration_since(now) {
+        Some(left) => wall.saturating_add(left),
+        None => wall.saturating_sub(now.saturating_duration_since(instant)),
+    };
+    // Fails only for a duration that no time can be added to.
+    format!("{:.0}", at.unwrap_or(Timestamp::MAX))
+}
+
 impl Default for Clock {
     fn default() -> Self {
         let clock = Clock {

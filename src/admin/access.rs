@@ -18,9 +18,17 @@ enum Power {
     Everything,
 }
 
+/// Who asks, as audit lines name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct By(pub &'static str);
+
 /// Lets through what the token allows; without configured tokens, which only a loopback address
 /// may do without, everything.
-pub async fn check(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
+pub async fn check(
+    Shared(state): Shared<Arc<State>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let snapshot = state.snapshot.load_full();
     let admin = &snapshot.config.admin;
     let given = bearer(request.headers().get(header::AUTHORIZATION));
@@ -29,9 +37,10 @@ pub async fn check(Shared(state): Shared<Arc<State>>, request: Request, next: Ne
         let detail = format!("`{host}` is not a name of this listener.");
         return problem(StatusCode::MISDIRECTED_REQUEST, "misdirected-request", &detail);
     }
+    let of_page = !reads && given.is_none() && request.headers().contains_key(header::ORIGIN);
     let power = power(given, admin.token.as_ref(), admin.read_token.as_ref());
     let allowed = match power {
-        Power::Everything => true,
+        Power::Everything => !of_page,
         Power::Read => reads,
         Power::Nothing => false,
     };
@@ -42,6 +51,13 @@ pub async fn check(Shared(state): Shared<Arc<State>>, request: Request, next: Ne
         state.log.event("audit", &members);
     }
     if allowed {
+        let needs_none = admin.token.is_none() && admin.read_token.is_none();
+        let by = match (power, needs_none) {
+            (_, true) => "nobody",
+            (Power::Everything, false) => "token",
+            (_, false) => "read_token",
+        };
+        request.extensions_mut().insert(By(by));
         return next.run(request).await;
     }
     let mut refused = match power {
@@ -50,7 +66,11 @@ pub async fn check(Shared(state): Shared<Arc<State>>, request: Request, next: Ne
             if given.is_some() { "token-invalid" } else { "credentials-missing" },
             "The admin listener needs a token.",
         ),
-        _ => problem(StatusCode::FORBIDDEN, "not-permitted", "This token can only read."),
+        Power::Read => problem(StatusCode::FORBIDDEN, "not-permitted", "This token can only read."),
+        Power::Everything => {
+            let detail = "Without a token no web page changes anything here.";
+            problem(StatusCode::FORBIDDEN, "not-permitted", detail)
+        }
     };
     if power == Power::Nothing {
         let challenge = match given {

@@ -2,7 +2,9 @@
 
 pub mod access;
 pub mod clients;
+pub mod pauses;
 pub mod serve;
+pub mod vendors;
 
 use crate::state::{Phase, ReloadOutcome, State};
 use axum::extract::State as Shared;
@@ -23,6 +25,10 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/api/v1/openapi.json", get(openapi))
         .route("/api/v1/clients", get(clients::list))
         .route("/api/v1/config", get(config))
+        .route("/api/v1/vendors", get(vendors::list))
+        .route("/api/v1/vendors/{name}", get(vendors::one))
+        .route("/api/v1/vendors/{name}/pause", post(pauses::pause))
+        .route("/api/v1/vendors/{name}/resume", post(pauses::resume))
         .route("/api/v1/reload", post(reload))
         .layer(middleware::from_fn_with_state(state.clone(), access::check));
     Router::new()
@@ -40,6 +46,7 @@ async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
         Phase::Leaving | Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };
     let mut reasons: Vec<String> = state.troubles.load().to_vec();
+    reasons.extend(state.holds.trouble());
     reasons.extend(state.snapshot.load().issuers.troubles());
     let body = json!({ "status": word, "reasons": reasons });
     (status, Json(body)).into_response()
@@ -47,6 +54,7 @@ async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
 
 async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
     state.metrics.log_lines_dropped.set(state.log.dropped() as f64);
+    state.vendors.pools().iter().for_each(|pool| pool.refresh());
     ([(header::CONTENT_TYPE, METRICS_TYPE)], state.metrics.text()).into_response()
 }
 

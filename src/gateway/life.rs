@@ -14,6 +14,7 @@ use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
 use crate::adapters::resolver::Resolver;
 use crate::config::Config;
+use crate::holds;
 use crate::identity::{Issuers, Means};
 use crate::limits::kept::Keeper;
 use crate::refusal::{Executed, Refusal};
@@ -132,6 +133,7 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     background.spawn(reloader.run(asked));
     background.spawn(watch::watch(state.clone(), seen));
     background.spawn(keeper.clone().keep());
+    background.spawn(look_at_pauses(state.clone()));
     state.phase.advance(Phase::Serving);
     Ok(Gateway {
         state,
@@ -165,6 +167,16 @@ impl Gateway {
         // A panic in it would be our defect, and no reason to stay.
         let _ = tokio::task::spawn_blocking(move || keeper.save()).await;
         self.connections.count()
+    }
+}
+
+/// Keeps to what operators have paused, here or at another process beside it.
+async fn look_at_pauses(state: Arc<State>) {
+    loop {
+        tokio::time::sleep(holds::LOOK).await;
+        let state = state.clone();
+        // A panic in it is said by the runtime; the next round tries again.
+        let _ = tokio::task::spawn_blocking(move || state.holds.look(&state.vendors)).await;
     }
 }
 

@@ -134,6 +134,8 @@ impl Reloader {
         let peers = Peers::new(&snapshot.config, &self.resolver);
         // A new snapshot has none yet: setting them can't fail.
         let _ = snapshot.desks.set(self.state.vendors.desks(&snapshot.config));
+        // A pool that comes back is paused as it was.
+        self.state.holds.apply(&self.state.vendors);
         let snapshot = Arc::new(snapshot);
         self.live.store(Arc::new(Live { snapshot: snapshot.clone(), peers }));
         self.state.snapshot.store(snapshot);

@@ -34,6 +34,7 @@ const LADDER: &[Rung] = &[
             "settlement",
             "vendors",
             "pools",
+            "holds",
             "circuits",
             "attempts",
             "observation",

@@ -171,6 +171,32 @@ pub enum Scope {
     Writes,
 }
 
+impl Scope {
+    /// As operators write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Scope::All => "all",
+            Scope::Writes => "writes",
+        }
+    }
+
+    /// What an operator has written.
+    pub fn parse(typed: &str) -> Option<Scope> {
+        [Scope::All, Scope::Writes].into_iter().find(|scope| scope.word() == typed)
+    }
+}
+
+impl Why {
+    /// The word for it in the admin's answers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Why::Rate => "rate",
+            Why::Quota => "quota",
+            Why::Session => "session",
+        }
+    }
+}
+
 /// A vendor account and all that call it.
 #[derive(Debug)]
 pub struct Pool {
