@@ -35,4 +35,5 @@ mod support;
 mod throughput;
 mod tls;
 mod tools;
+mod turned_away;
 mod upstream;
