@@ -4,6 +4,7 @@ use super::accept::{self, Door};
 use super::connection::Connection;
 use super::context::Live;
 use super::downstream::MalformedAnswer;
+use super::handover_slots::Borrowing;
 use super::hooks::Hooks;
 use super::peers::Peers;
 use super::reload::{Loader, Reloader};
@@ -51,6 +52,8 @@ pub struct Gateway {
     pub state: Arc<State>,
     /// The listeners by name, with the addresses they are bound to.
     pub addresses: Vec<(Arc<str>, SocketAddr)>,
+    /// What keeps to the slots that a predecessor does not use; who drops it takes all slots.
+    pub borrowing: Option<Borrowing>,
     connections: Arc<Connections>,
     keeper: Arc<Keeper>,
     stop_accepting: signal::Sender<bool>,
@@ -73,6 +76,8 @@ pub struct Parts {
     pub log: Log,
     /// Cryptography.
     pub provider: Arc<CryptoProvider>,
+    /// Whether another process still uses the vendors' slots.
+    pub replaces: bool,
 }
 
 /// Puts a gateway together and lets it serve. Has to be called inside the runtime.
@@ -95,6 +100,7 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     let snapshot = Snapshot::new(parts.config, issuers, None);
     let snapshot = snapshot.ok_or("a name can't stand in a field")?;
     let (state, asked) = State::new(snapshot, means, admin_tls, parts.metrics, parts.log);
+    let borrowing = parts.replaces.then(|| Borrowing::begin(&state.vendors));
     let resolver = Arc::new(Resolver::default());
     let snapshot = state.snapshot.load_full();
     let keeper = keeper(&snapshot, &state);
@@ -139,6 +145,7 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     Ok(Gateway {
         state,
         addresses,
+        borrowing,
         connections,
         keeper,
         stop_accepting,

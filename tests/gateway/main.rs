@@ -30,6 +30,7 @@ mod policies;
 mod pressure;
 mod refusals;
 mod reload;
+mod shared_slots;
 mod streams;
 mod support;
 mod throughput;
