@@ -47,8 +47,16 @@ pub enum Next {
 /// `vendor-queue-timeout`, `vendor-circuit-open`, `deadline-exceeded`, `gateway-draining`.
 pub async fn admit(state: &State, exchange: &mut Exchange) -> Result<Held, Refusal> {
     access::again(state, exchange)?;
+    if state.vendors.is_closed() {
+        return Err(Refusal::GatewayDraining(1));
+    }
     let began = Instant::now();
-    let admitted = wait_for_turn(exchange).await;
+    let admitted = tokio::select! {
+        biased;
+        admitted = wait_for_turn(exchange) => admitted,
+        // Whatever it waits for: a slot, its turn, the end of a pause, its next attempt.
+        () = state.vendors.closed() => Err(Refusal::GatewayDraining(1)),
+    };
     let waited = began.elapsed();
     exchange.vendor.queued += waited;
     let held = admitted.map_err(|refusal| in_the_end(exchange, refusal))?;

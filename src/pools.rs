@@ -51,6 +51,9 @@ struct Inner {
     look_at: Option<Instant>,
     /// Set when the process leaves: who waits is turned away.
     closed: bool,
+    /// Whom a change is told, and what they were told of last.
+    watchers: Vec<Weak<Notify>>,
+    watched: (u32, u32, usize),
 }
 
 /// The right to have one request at the vendor. Dropping it gives it back.
@@ -73,6 +76,8 @@ impl SharedPool {
                 admitted: Vec::new(),
                 look_at: None,
                 closed: false,
+                watchers: Vec::new(),
+                watched: (0, 0, 0),
             }),
             changed: changed.clone(),
             gauges,
@@ -177,6 +182,13 @@ impl SharedPool {
         inner.waiting.clear();
     }
 
+    /// From now on tells of each change in what is used, lent and waited for.
+    pub fn watched_by(&self, watcher: &Arc<Notify>) {
+        let mut inner = self.lock();
+        inner.watchers.retain(|watcher| watcher.strong_count() > 0);
+        inner.watchers.push(Arc::downgrade(watcher));
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -203,6 +215,7 @@ impl SharedPool {
                 self.changed.notify_one();
             }
         }
+        inner.tell_watchers();
         self.show(&inner.pool, now);
     }
 
@@ -213,6 +226,18 @@ impl SharedPool {
         gauges.depth.set(i64::try_from(pool.waiting()).unwrap_or(i64::MAX));
         let paused = pool.paused_until(now).is_some() || pool.on_hold(now).is_some();
         gauges.paused.set(i64::from(paused));
+    }
+}
+
+impl Inner {
+    fn tell_watchers(&mut self) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        let now = (self.pool.in_use(), self.pool.lent(), self.pool.waiting());
+        if std::mem::replace(&mut self.watched, now) != now {
+            self.watchers.iter().filter_map(Weak::upgrade).for_each(|it| it.notify_one());
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// What the requests of one route share at its vendor.
 pub struct Desk {
@@ -40,6 +41,8 @@ pub struct Vendors {
     circuits: Mutex<HashMap<Arc<str>, Arc<SharedCircuit>>>,
     rest: Mutex<HashMap<Arc<str>, Rest>>,
     turns: Mutex<HashMap<Arc<str>, Arc<Turns>>>,
+    /// Turns true when nobody may wait any more.
+    closing: watch::Sender<bool>,
 }
 
 #[derive(Clone, Default)]
@@ -70,6 +73,7 @@ impl Vendors {
             circuits: Mutex::default(),
             rest: Mutex::default(),
             turns: Mutex::default(),
+            closing: watch::Sender::new(false),
         }
     }
 
@@ -148,9 +152,21 @@ impl Vendors {
         budgets
     }
 
-    /// Turns away everybody who waits, and who comes from now on.
+    /// Turns away everybody who waits, for a slot or for anything else, and who comes from now on.
     pub fn close(&self) {
+        self.closing.send_replace(true);
         self.pools().iter().for_each(|pool| pool.close());
+    }
+
+    /// Whether [`Vendors::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Waits until [`Vendors::close`] is called.
+    pub async fn closed(&self) {
+        // The sender lives as long as we are asked.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 }
 

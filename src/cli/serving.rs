@@ -9,9 +9,11 @@ use crate::config::Config;
 use crate::config::resolve::{Loaded, Memo, Mode, load_again};
 use crate::config::sources::{Instead, Sources, System};
 use crate::gateway::handover::{self, Named, Predecessor};
+use crate::gateway::handover_slots::{self, Borrowing};
 use crate::gateway::life::{self, Gateway, Parts};
 use crate::gateway::reload::Loader;
 use crate::gateway::sockets;
+use crate::state::State;
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -105,15 +107,16 @@ pub async fn start(
         metrics,
         log: log.clone(),
         provider,
+        replaces: predecessor.is_some(),
     };
-    let gateway = life::start(parts)?;
+    let mut gateway = life::start(parts)?;
     let (admin_socket, admin) = admin_socket(&sockets.admin)?;
     let serving_admin = tokio::spawn(admin::serve::serve(admin_socket, gateway.state.clone()));
     let (tell, replaced) = watch::channel(false);
     let handover = match handover::listen(&handover_path) {
         Ok(waiting) => {
             let given = sockets.named()?;
-            tokio::spawn(wait_for_successor(waiting, given, tell, log.clone()))
+            tokio::spawn(wait_for_successor(waiting, given, tell, gateway.state.clone()))
         }
         // Serving matters more than being replaceable.
         Err(error) => {
@@ -123,11 +126,8 @@ pub async fn start(
             tokio::spawn(std::future::ready(()))
         }
     };
-    if let Some(predecessor) = predecessor {
-        // One that is gone already has nothing left to leave.
-        let told = predecessor.may_leave();
-        let result = told.map_or_else(|error| error.to_string(), |()| "told to leave".to_owned());
-        log.event("predecessor", &[("result", result.into())]);
+    if let Some((predecessor, borrowing)) = predecessor.zip(gateway.borrowing.take()) {
+        follow(predecessor, borrowing, log);
     }
     Ok(Serving {
         gateway,
@@ -148,6 +148,23 @@ impl Serving {
         drop(self.handover);
         let _admin = (!replaced).then_some(self.serving_admin);
         self.gateway.drain(timeout).await
+    }
+}
+
+/// Lets a predecessor leave, and shares the vendors' slots with it until it is gone.
+fn follow(predecessor: Predecessor, borrowing: Borrowing, log: Log) {
+    let spoken = predecessor.may_leave().and_then(|stream| {
+        stream.set_nonblocking(true)?;
+        tokio::net::UnixStream::from_std(stream)
+    });
+    // One that is gone already has nothing left to leave, and uses no slot.
+    let result = spoken.as_ref().map_or_else(ToString::to_string, |_| "told to leave".to_owned());
+    log.event("predecessor", &[("result", result.into())]);
+    if let Ok(stream) = spoken {
+        tokio::spawn(async move {
+            borrowing.share(stream).await;
+            log.event("predecessor", &[("result", "gone".into())]);
+        });
     }
 }
 
@@ -243,7 +260,7 @@ async fn wait_for_successor(
     waiting: std::os::unix::net::UnixListener,
     sockets: Vec<Named>,
     tell: watch::Sender<bool>,
-    log: Log,
+    state: Arc<State>,
 ) {
     let ready =
         waiting.set_nonblocking(true).and_then(|()| tokio::net::UnixListener::from_std(waiting));
@@ -251,20 +268,28 @@ async fn wait_for_successor(
     let sockets = Arc::new(sockets);
     loop {
         let Ok((successor, _)) = waiting.accept().await else { return };
-        let (given, tell, log) = (sockets.clone(), tell.clone(), log.clone());
+        let (given, tell, state) = (sockets.clone(), tell.clone(), state.clone());
         // One that says nothing must not keep another waiting.
         tokio::task::spawn_blocking(move || {
             let spoken = successor.into_std().and_then(|mut successor| {
                 successor.set_nonblocking(false)?;
-                handover::give(&mut successor, &given, SUCCESSOR_TIMEOUT)
+                let serves = handover::give(&mut successor, &given, SUCCESSOR_TIMEOUT)?;
+                successor.set_nonblocking(true)?;
+                Ok(serves.then_some(successor))
             });
             drop(given);
-            let serves = matches!(spoken, Ok(true));
+            let serves = matches!(spoken, Ok(Some(_)));
             let result = if serves { "handed over" } else { "the successor failed" };
-            log.event("audit", &[("action", "handover".into()), ("result", result.into())]);
-            if serves {
+            state.log.event("audit", &[("action", "handover".into()), ("result", result.into())]);
+            if let Ok(Some(successor)) = spoken {
                 // Without a receiver the gateway leaves already.
                 let _ = tell.send(true);
+                if let Ok(successor) = tokio::net::UnixStream::from_std(successor) {
+                    // As long as the process lives: what it uses is used until then.
+                    tokio::spawn(async move {
+                        handover_slots::lend(&state.vendors, successor).await;
+                    });
+                }
             }
         });
     }

@@ -58,6 +58,10 @@ impl Hooks {
         let mut reply = replies::of(&refusal, exchange, self.state.clock.date());
         reply.fields.extend(exchange.limit_fields(&self.state.clock, None));
         exchange.give_back();
+        if self.state.phase.is_leaving() {
+            // It may have begun to wait before that.
+            session.set_keepalive(None);
+        }
         ctx.status = reply.status;
         ctx.bytes_out = match session.req_header().method == Method::HEAD {
             true => 0,

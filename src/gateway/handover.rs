@@ -4,7 +4,8 @@
 //! The running gateway listens on a socket in a private folder. A successor connects and gets one
 //! message: the names of the listeners with their sockets beside it (`SCM_RIGHTS`). When it
 //! serves it answers with one byte; only then the predecessor leaves. A successor that goes
-//! without that byte has failed, and the predecessor serves on.
+//! without that byte has failed, and the predecessor serves on. After that byte both speak of the
+//! vendors' slots (`handover_slots`) until one of them is gone.
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -75,11 +76,9 @@ pub fn give(successor: &mut UnixStream, sockets: &[Named], patience: Duration) -
     sendmsg(&*successor, &[IoSlice::new(names.as_bytes())], &mut beside, SendFlags::empty())?;
     successor.set_read_timeout(Some(patience))?;
     let mut word = [0];
-    match successor.read(&mut word) {
-        Ok(1) => Ok(word == [SERVING]),
-        Ok(_) => Ok(false),
-        Err(error) => Err(error),
-    }
+    let read = successor.read(&mut word)?;
+    successor.set_read_timeout(None)?;
+    Ok(read == 1 && word == [SERVING])
 }
 
 /// A predecessor that has given its sockets and waits for our word.
@@ -87,12 +86,15 @@ pub fn give(successor: &mut UnixStream, sockets: &[Named], patience: Duration) -
 pub struct Predecessor(UnixStream);
 
 impl Predecessor {
-    /// Tells it that we serve.
+    /// Tells it that we serve. What follows on the socket is about what both share until it is
+    /// gone; its end says that it is.
     ///
     /// # Errors
     /// It is gone already.
-    pub fn may_leave(mut self) -> io::Result<()> {
-        self.0.write_all(&[SERVING])
+    pub fn may_leave(mut self) -> io::Result<UnixStream> {
+        self.0.write_all(&[SERVING])?;
+        self.0.set_read_timeout(None)?;
+        Ok(self.0)
     }
 }
 

@@ -4,6 +4,7 @@ use super::accept::{self, Door};
 use super::connection::Connection;
 use super::context::Live;
 use super::downstream::MalformedAnswer;
+use super::handover_slots::Borrowing;
 use super::hooks::Hooks;
 use super::peers::Peers;
 use super::reload::{Loader, Reloader};
@@ -35,6 +36,10 @@ use tokio::time::Instant;
 /// How long a leaving gateway still takes what comes: idle clients learn with their next answer
 /// that they should come back elsewhere, and load balancers that `/readyz` says so.
 const LAME_DUCK: Duration = Duration::from_secs(1);
+/// The last part of a drain, in which nobody waits any more and the answers that say so go out:
+/// one in so many parts of it, but no longer than that.
+const LAST_PART: u32 = 10;
+const LAST_PART_MAX: Duration = Duration::from_secs(1);
 /// How often the end of a drain is looked for.
 const LOOK: Duration = Duration::from_millis(20);
 /// Attempts of one request at pingora's level; ours decide whether there is a next one.
@@ -48,6 +53,8 @@ pub struct Gateway {
     pub state: Arc<State>,
     /// The listeners by name, with the addresses they are bound to.
     pub addresses: Vec<(Arc<str>, SocketAddr)>,
+    /// What keeps to the slots that a predecessor does not use; who drops it takes all slots.
+    pub borrowing: Option<Borrowing>,
     connections: Arc<Connections>,
     keeper: Arc<Keeper>,
     stop_accepting: signal::Sender<bool>,
@@ -70,6 +77,8 @@ pub struct Parts {
     pub log: Log,
     /// Cryptography.
     pub provider: Arc<CryptoProvider>,
+    /// Whether another process still uses the vendors' slots.
+    pub replaces: bool,
 }
 
 /// Puts a gateway together and lets it serve. Has to be called inside the runtime.
@@ -92,6 +101,7 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     let snapshot = Snapshot::new(parts.config, issuers, None);
     let snapshot = snapshot.ok_or("a name can't stand in a field")?;
     let (state, asked) = State::new(snapshot, means, admin_tls, parts.metrics, parts.log);
+    let borrowing = parts.replaces.then(|| Borrowing::begin(&state.vendors));
     let resolver = Arc::new(Resolver::default());
     let snapshot = state.snapshot.load_full();
     let keeper = keeper(&snapshot, &state);
@@ -138,6 +148,7 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     Ok(Gateway {
         state,
         addresses,
+        borrowing,
         connections,
         keeper,
         stop_accepting,
@@ -148,25 +159,34 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
 }
 
 impl Gateway {
-    /// Leaves: takes what comes for a moment, finishes what is under way, and returns how many
-    /// connections were left when the time was up.
+    /// Leaves: takes what comes for a moment, finishes what is under way, turns away what still
+    /// waits unsent shortly before the time is up, and returns how many connections were left
+    /// then.
     pub async fn drain(mut self, timeout: Duration) -> usize {
         let deadline = Instant::now() + timeout;
+        let last_part = deadline - (timeout / LAST_PART).min(LAST_PART_MAX);
         self.state.phase.advance(Phase::Leaving);
         // Without receivers nobody has to be told.
         let _ = self.leaving.send(true);
-        tokio::time::sleep(LAME_DUCK.min(timeout)).await;
+        tokio::time::sleep_until(last_part.min(Instant::now() + LAME_DUCK)).await;
         let _ = self.stop_accepting.send(true);
         while self.accepting.join_next().await.is_some() {}
         self.state.phase.advance(Phase::Draining);
-        while self.connections.count() > 0 && Instant::now() < deadline {
-            tokio::time::sleep(LOOK).await;
-        }
+        self.are_gone_by(last_part).await;
+        self.state.vendors.close();
+        self.are_gone_by(deadline).await;
         self.background.abort_all();
         let keeper = self.keeper.clone();
         // A panic in it would be our defect, and no reason to stay.
         let _ = tokio::task::spawn_blocking(move || keeper.save()).await;
         self.connections.count()
+    }
+
+    /// Waits until no connection is left, but no longer than that.
+    async fn are_gone_by(&self, deadline: Instant) {
+        while self.connections.count() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod downstream;
 pub mod edits;
 pub mod front;
 pub mod handover;
+pub mod handover_slots;
 pub mod hooks;
 pub mod lane;
 pub mod life;

@@ -83,6 +83,11 @@ impl Gcra {
         arrival_ns.max(now_ns).saturating_add(self.interval_ns)
     }
 
+    /// What is remembered once as many have come as may come at once.
+    pub fn used_up(self, now_ns: u64) -> u64 {
+        now_ns.saturating_add(self.tolerance_ns).saturating_add(self.interval_ns)
+    }
+
     /// How many may come at this moment, one right after the other.
     pub fn remaining(self, arrival_ns: u64, now_ns: u64) -> u64 {
         let ahead = arrival_ns.saturating_sub(now_ns);

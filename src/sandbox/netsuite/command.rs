@@ -135,7 +135,7 @@ fn restlet(target: &Target, body: &[u8]) -> Result<Command, Problem> {
         }
     }
     let fields: Option<Value> = serde_json::from_slice(body).ok();
-    let external_id = |fields: Value| fields["externalId"].as_str().map(str::to_owned);
+    let external_id = |fields: Value| fields.get("externalId")?.as_str().map(str::to_owned);
     Ok(Command::Restlet { booked: fields.map(external_id) })
 }
 

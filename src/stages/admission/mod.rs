@@ -11,6 +11,7 @@ mod budget;
 mod ceiling;
 mod drain;
 mod fair;
+pub mod lending;
 mod pause;
 mod queue;
 mod spacing;

@@ -44,6 +44,14 @@ impl Spacing {
         now.saturating_add(waits.max().unwrap_or(Duration::ZERO))
     }
 
+    /// As many have come as may come at once.
+    pub fn use_up(&mut self, now: Moment) {
+        let now_ns = nanoseconds(now);
+        for gauge in &mut self.0 {
+            gauge.arrival_ns = gauge.arrival_ns.max(gauge.gcra.used_up(now_ns));
+        }
+    }
+
     /// One more has come.
     pub fn spend(&mut self, now: Moment) {
         let now_ns = nanoseconds(now);
@@ -77,6 +85,22 @@ mod tests {
             spacing.spend(START);
         }
         assert_eq!(Spacing::new(&[]).opens(START), START);
+    }
+
+    #[test]
+    fn what_is_used_up_comes_back_at_its_rate() {
+        let mut spacing = Spacing::new(&[limit("10/second", 5)]);
+        spacing.use_up(START);
+        for wait in [100, 200, 300] {
+            assert_eq!(spacing.opens(START), START + Duration::from_millis(wait));
+            spacing.spend(START);
+        }
+        let later = START + Duration::from_secs(1);
+        spacing.use_up(START);
+        for wait in [0, 0, 0, 0, 0, 100] {
+            assert_eq!(spacing.opens(later), later + Duration::from_millis(wait));
+            spacing.spend(later);
+        }
     }
 
     #[test]

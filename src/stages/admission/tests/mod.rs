@@ -2,6 +2,7 @@
 
 mod doors;
 mod laws;
+mod lending;
 mod simulation;
 
 use super::{Backoff, Ended, Full, Held, Joined, Policy, Pool, Ticket, Turn};
