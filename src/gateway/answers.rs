@@ -67,6 +67,7 @@ impl Hooks {
             true => 0,
             false => reply.body.len() as u64,
         };
+        exchange.reason = exchange.reason.take().or_else(|| refusal.reason().map(str::to_owned));
         exchange.refusal = Some(refusal);
         match ctx.connection().cloned() {
             Some(connection) => replies::send(session, &connection, reply).await,

@@ -277,6 +277,17 @@ impl Refusal {
         }
     }
 
+    /// What exactly was wrong, where one kind of refusal has several reasons.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Refusal::RequestMalformed(why)
+            | Refusal::PathAmbiguous(why)
+            | Refusal::HeaderTooLarge(why)
+            | Refusal::CredentialsAmbiguous(why) => Some(why),
+            _ => None,
+        }
+    }
+
     /// The stage that refused, as the log names it.
     pub fn stage(&self) -> &'static str {
         match self {

@@ -18,7 +18,7 @@ async fn audit(gateway: &UnderTest, answer: &Answer) -> Value {
 }
 
 /// Asserts slug, audit reason and that nobody but the log learns the reason.
-async fn assert_refused(
+pub async fn assert_refused(
     gateway: &UnderTest,
     answer: &Answer,
     slug: &str,

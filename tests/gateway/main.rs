@@ -16,6 +16,7 @@ mod certificates;
 mod client_limits;
 mod commands;
 mod correlation;
+mod credentials;
 mod documents;
 mod evasion;
 mod explained;
