@@ -11,7 +11,7 @@ use h2::client::SendRequest;
 use http::Request;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -76,6 +76,23 @@ async fn one(send: SendRequest<Bytes>, number: u8) -> u16 {
     answer.await.expect("an answer").status().as_u16()
 }
 
+/// Looks at the pool until it is over: how often somebody waited then, and how many slots were in
+/// use all those times together.
+fn watch_slots(gateway: &UnderTest, over: Arc<AtomicBool>) -> tokio::task::JoinHandle<(u64, u64)> {
+    let pool = gateway.serving.gateway.state.vendors.pool("v").expect("there");
+    tokio::spawn(async move {
+        let (mut looks, mut used) = (0, 0);
+        while !over.load(Ordering::SeqCst) {
+            let (waiting, in_use) = pool.with(|pool| (pool.waiting(), pool.in_use()));
+            if waiting > 0 {
+                (looks, used) = (looks + 1, used + u64::from(in_use));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await; // poll interval
+        }
+        (looks, used)
+    })
+}
+
 /// How evenly these are spread: 1 is all the same (Jain).
 fn jain(values: &[f64]) -> f64 {
     let sum: f64 = values.iter().sum();
@@ -94,6 +111,8 @@ async fn a_month_end_meets_no_throttle() {
     let gateway = UnderTest::start_in(folder).await;
     let address = gateway.address(0);
     control(&simulator, json!({ "latency_ms": 2 })).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let watched = watch_slots(&gateway, over.clone());
     let mut bursts = JoinSet::new();
     for number in 1..=CLIENTS {
         for _ in 0..REQUESTS / STREAMS {
@@ -107,6 +126,10 @@ async fn a_month_end_meets_no_throttle() {
     let seen = control(&simulator, json!({})).await;
     assert_eq!(seen["throttled"], 0, "{seen}");
     assert_eq!(seen["peak_in_flight"], 5, "{seen}");
+    // While anybody waits, no slot is free.
+    over.store(true, Ordering::SeqCst);
+    let (looks, used) = watched.await.expect("no panic");
+    assert!(looks > 100 && used as f64 >= 0.95 * 5.0 * looks as f64, "{used} in {looks} looks");
     gateway.settled(usize::from(CLIENTS) * REQUESTS).await;
     assert_eq!(gateway.metric("erpgate_pool_concurrency_in_use{pool=\"v\"}").await, 0.0);
     assert_eq!(gateway.metric("erpgate_pool_queue_depth{pool=\"v\"}").await, 0.0);
