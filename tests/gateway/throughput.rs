@@ -55,7 +55,9 @@ async fn control(simulator: &NetSuite, change: Value) -> Value {
 async fn burst(gateway: std::net::SocketAddr, number: u8, requests: usize) -> HashMap<u16, usize> {
     let tcp = tokio::net::TcpStream::connect(gateway).await.expect("connects");
     let (send, connection) = h2::client::handshake(tcp).await.expect("speaks HTTP/2");
-    tokio::spawn(connection);
+    // Who drops the burst drops its connection.
+    let mut connections = JoinSet::new();
+    connections.spawn(connection);
     let mut streams = JoinSet::new();
     for _ in 0..requests {
         streams.spawn(one(send.clone(), number));
@@ -348,5 +350,31 @@ async fn who_hangs_up_leaves_the_queue() {
         let in_use = "erpgate_pool_concurrency_in_use{pool=\"v\"}";
         wait_for("no slot", async || (gateway.metric(in_use).await == 0.0).then_some(())).await;
         within("the records", gateway.settled(30)).await;
+    }
+}
+
+/// Ten thousand at once on a hundred connections of HTTP/2, each gone with its connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_requests_that_leave_leave_nothing() {
+    let vendor = Vendor::answering(|_| Reply::Hang).await;
+    for lines in ["concurrency = 2", "rates = [\"2/day\"]"] {
+        let queue = "queue = { max_waiting = 20000, max_wait = \"24h\" }";
+        let vendor_lines = format!("{lines}\n{queue}");
+        let to = to_vendor(vendor.address, &vendor_lines, "deadline = \"24h\"");
+        let folder = Folder::with(&format!("{HEAD}{to}"));
+        folder.write("policies/client-1.toml", &policy(1));
+        let gateway = UnderTest::start_in(folder).await;
+        let address = gateway.address(0);
+        let mut bursts = JoinSet::new();
+        for _ in 0..100 {
+            bursts.spawn(burst(address, 1, STREAMS));
+        }
+        let depth = async || {
+            let pools = gateway.serving.gateway.state.vendors.pool("v").expect("there");
+            pools.with(|pool| (pool.waiting(), pool.in_use()))
+        };
+        wait_for("a queue", async || (depth().await.0 > 9_900).then_some(())).await;
+        bursts.abort_all();
+        wait_for("nobody", async || (depth().await == (0, 0)).then_some(())).await;
     }
 }
