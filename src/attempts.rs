@@ -208,6 +208,10 @@ impl Held {
         if let Some(outcome) = outcome.filter(|it| is_turned_away(it.class)) {
             self.judge(Verdict::Neutral);
             let wait = throttled(exchange, &mut self.slot, outcome);
+            if !may_come_again(exchange, outcome) {
+                // Others wait; what became of this one is for its client to see.
+                return decide(exchange, Ended::Final, replayable);
+            }
             exchange.vendor.throttled =
                 Some(Throttled { until: Instant::now() + wait, code: outcome.code.clone() });
             let throttle = outcome.class.is_throttle();
@@ -263,6 +267,13 @@ pub fn is_failure(class: Option<Class>, status: u16) -> bool {
 /// Whether the vendor did not act, and may act on the same request later.
 pub fn is_turned_away(class: Class) -> bool {
     class.is_throttle() || class == Class::Lock
+}
+
+/// Whether a request that was turned away may be sent again: the vendor certainly did not act, or
+/// acting twice is acting once.
+pub fn may_come_again(exchange: &Exchange, outcome: &Outcome) -> bool {
+    let reads = exchange.taken.as_ref().is_some_and(|taken| taken.reads);
+    reads || outcome.certainly_unexecuted()
 }
 
 /// Tells the pool, or what is paused without it; for how long the vendor is left alone.

@@ -1,10 +1,10 @@
 //! What an answer of the vendor means: to the record, to the pool and the circuit, to the client.
 
-use crate::attempts::{Held, Next};
+use crate::attempts::{Held, Next, may_come_again};
 use crate::config::{Credential, Route};
 use crate::exchange::{Arrival, Exchange};
 use crate::model::rates::retry_after_seconds;
-use crate::profile::outcome::{Class, Verdict};
+use crate::profile::outcome::Verdict;
 use crate::refusal::Refusal;
 use crate::stages::correlation::CORRELATION_ID;
 use crate::stages::forwarding::links::Place;
@@ -45,8 +45,8 @@ pub fn observe(
     if held.answered(exchange, status, headers, verdict.as_ref(), replayable) == Next::Again {
         return Ok(None);
     }
-    let class = verdict.as_ref().map(|verdict| verdict.class);
-    if class.is_some_and(Class::is_throttle) {
+    let throttle = verdict.as_ref().filter(|verdict| verdict.class.is_throttle());
+    if throttle.is_some_and(|verdict| may_come_again(exchange, verdict)) {
         let until = exchange.vendor.throttled.as_ref().map(|throttled| throttled.until);
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         return Err(Refusal::VendorPaused(left.map_or(1, retry_after_seconds)));
