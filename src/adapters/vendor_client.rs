@@ -92,8 +92,9 @@ impl VendorClient {
             Err(_) => return Err(unsent(failures::of_connecting_too_long())),
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        session.set_read_timeout(Some(response.min(left)));
-        session.set_write_timeout(Some(response.min(left)));
+        let stall = response.min(left);
+        session.set_read_timeout(Some(stall));
+        session.set_write_timeout(Some(stall));
         let lost = |error: Box<Error>| {
             let failure = failures::read(&error.into_up());
             Lost { failure, sent: true, reused }
@@ -105,15 +106,17 @@ impl VendorClient {
         })?;
         let written = timeout_at(deadline, write(&mut session, head, body)).await;
         let whole = matches!(written, Ok(Ok(())));
+        let left = deadline.saturating_duration_since(Instant::now());
         let patience = if whole { response.min(left) } else { EARLY_ANSWER };
-        let read = timeout(patience.min(left), read_head(&mut session)).await;
+        let read = timeout(patience, read_head(&mut session)).await;
         let head = match (read, written) {
             (Ok(Ok(head)), _) => head,
             // What kept the request from going out says more than the silence after it.
             (_, Ok(Err(error))) | (Ok(Err(error)), Ok(Ok(()))) => return Err(lost(error)),
             _ => return Err(Lost { failure: Failure::TimedOut, sent: true, reused }),
         };
-        session.set_read_timeout(Some(response));
+        // As in the stream lane: without a further octet for so long, the body has broken off.
+        session.set_read_timeout(Some(stall));
         let client = self.clone();
         Ok(Answering { head, client, peer, session: Some(session), held: VecDeque::new(), whole })
     }
