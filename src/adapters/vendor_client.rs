@@ -91,6 +91,8 @@ impl VendorClient {
             Ok(Err(error)) => return Err(unsent(failures::read(&error.into_up()))),
             Err(_) => return Err(unsent(failures::of_connecting_too_long())),
         };
+        // Streams of HTTP/2 share a connection: that it was used before says nothing of one.
+        let reused = reused && session.as_http2().is_none();
         let left = deadline.saturating_duration_since(Instant::now());
         let stall = response.min(left);
         session.set_read_timeout(Some(stall));
