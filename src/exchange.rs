@@ -210,6 +210,9 @@ impl Exchange {
         self.vendor.attempts += 1;
         self.vendor.asked = Some(now);
         self.vendor.sent = false;
+        // What an earlier attempt met is not told of this one.
+        (self.vendor.status, self.vendor.throttled) = (None, None);
+        (self.vendor.request_id, self.vendor.correlation_id) = (None, None);
         Ok((number, left))
     }
 
