@@ -25,7 +25,7 @@ pub fn reads_first(exchange: &Exchange) -> bool {
     bounded && (vendor.handling.limits_concurrency || vendor.outcomes.needs_bodies())
 }
 
-/// What an answer's head says; a matcher that would need its body says nothing here.
+/// What an answer's head says; a matcher that would need its body is passed over here.
 pub fn verdict_of_head(
     state: &State,
     exchange: &Exchange,
@@ -33,9 +33,11 @@ pub fn verdict_of_head(
     headers: &HeaderMap,
 ) -> Option<Verdict> {
     let vendor = exchange.vendor_config()?;
-    match vendor.outcomes.head(status, headers, state.clock.unix_seconds()) {
+    let seconds = state.clock.unix_seconds();
+    match vendor.outcomes.head(status, headers, seconds) {
         HeadVerdict::Decided(verdict) => Some(verdict),
-        HeadVerdict::NeedsBody | HeadVerdict::NoMatch => None,
+        HeadVerdict::NeedsBody => vendor.outcomes.body(status, headers, b"", false, seconds),
+        HeadVerdict::NoMatch => None,
     }
 }
 
