@@ -170,6 +170,9 @@ fn in_the_end(exchange: &Exchange, refusal: Refusal) -> Refusal {
     }
 }
 
+/// A connection that died idle says so at once; one that ends later had a vendor at work.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
+
 impl Held {
     /// The attempt failed without an answer: what comes next.
     pub fn failed(
@@ -179,14 +182,14 @@ impl Held {
         reused: bool,
         replayable: bool,
     ) -> Next {
+        let asked = exchange.vendor.asked.map_or(Duration::ZERO, |asked| asked.elapsed());
+        let reads = exchange.taken.as_ref().is_some_and(|taken| taken.reads);
         let ended = match failure {
             Failure::Client(_) | Failure::Refused(_) | Failure::Fault => Ended::Final,
             Failure::NoConnection(_) => Ended::NotSent,
             Failure::Unprocessed => Ended::Unprocessed,
             // A connection that died idle: for a read it says nothing at all.
-            Failure::Ended if reused && exchange.taken.as_ref().is_some_and(|it| it.reads) => {
-                Ended::Unprocessed
-            }
+            Failure::Ended if reused && reads && asked < STALE_WITHIN => Ended::Unprocessed,
             Failure::Ended | Failure::TimedOut | Failure::NotHttp => Ended::Lost,
         };
         let verdict = match (failure, &ended) {
@@ -217,10 +220,9 @@ impl Held {
         if let Some(outcome) = outcome.filter(|it| is_turned_away(it.class)) {
             self.judge(Verdict::Neutral);
             let wait = throttled(exchange, &mut self.slot, outcome);
-            let reads = exchange.taken.as_ref().is_some_and(|taken| taken.reads);
-            if !reads && !outcome.certainly_unexecuted() {
-                // The vendor may have acted: its answer is the client's.
-                return Next::Tell;
+            if !may_come_again(exchange, outcome) {
+                // Others wait; what became of this one is for its client to see.
+                return decide(exchange, Ended::Final, replayable);
             }
             exchange.vendor.throttled =
                 Some(Throttled { until: Instant::now() + wait, code: outcome.code.clone() });
@@ -277,6 +279,13 @@ pub fn is_failure(class: Option<Class>, status: u16) -> bool {
 /// Whether the vendor did not act, and may act on the same request later.
 pub fn is_turned_away(class: Class) -> bool {
     class.is_throttle() || class == Class::Lock
+}
+
+/// Whether a request that was turned away may be sent again: the vendor certainly did not act, or
+/// acting twice is acting once.
+pub fn may_come_again(exchange: &Exchange, outcome: &Outcome) -> bool {
+    let reads = exchange.taken.as_ref().is_some_and(|taken| taken.reads);
+    reads || outcome.certainly_unexecuted()
 }
 
 /// Tells the pool, or what is paused without it; for how long the vendor is left alone.

@@ -210,7 +210,15 @@ impl Exchange {
         self.vendor.attempts += 1;
         self.vendor.asked = Some(now);
         self.vendor.sent = false;
+        // What an earlier attempt met is not told of this one.
+        (self.vendor.status, self.vendor.throttled) = (None, None);
+        (self.vendor.request_id, self.vendor.correlation_id) = (None, None);
         Ok((number, left))
+    }
+
+    /// Why the vendor is asked again although it has answered: a metric label.
+    pub fn again(&self) -> &'static str {
+        if self.vendor.throttled.is_some() { "throttled" } else { "server-error" }
     }
 
     /// What is known of the current attempt.

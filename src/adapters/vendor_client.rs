@@ -23,6 +23,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// Octets that are written at a time, so that a stalled vendor is seen.
 const WRITE_BYTES: usize = 64 << 10;
+/// How long a vendor may take none of a request: then it is looked whether it has answered.
+const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How long an answer is looked for that a vendor gave without reading the whole request.
 const EARLY_ANSWER: Duration = Duration::from_millis(500);
 
@@ -92,23 +94,35 @@ impl VendorClient {
             Ok(Err(error)) => return Err(Lost::by(error.into_up(), false, false)),
             Err(_) => return Err(Lost::late(failures::of_connecting_too_long(), false)),
         };
+        // Streams of HTTP/2 share a connection: that it was used before says nothing of one.
+        let reused = reused && session.as_http2().is_none();
         let left = deadline.saturating_duration_since(Instant::now());
-        session.set_read_timeout(Some(response.min(left)));
-        session.set_write_timeout(Some(response.min(left)));
+        let stall = response.min(left);
+        session.set_read_timeout(Some(stall));
+        session.set_write_timeout(Some(stall.min(WRITE_STALL)));
         let head = head_for(&session, head, &peer);
         let head = head.map_err(|error| Lost::by(error, false, reused))?;
         let written = timeout_at(deadline, write(&mut session, head, body)).await;
         let whole = matches!(written, Ok(Ok(())));
+        let left = deadline.saturating_duration_since(Instant::now());
         let patience = if whole { response.min(left) } else { EARLY_ANSWER };
-        let read = timeout(patience.min(left), read_head(&mut session)).await;
+        let read = timeout(patience, read_head(&mut session)).await;
         let head = match (read, written) {
             (Ok(Ok(head)), _) => head,
             // What kept the request from going out says more than the silence after it.
             (_, Ok(Err(error))) | (Ok(Err(error)), Ok(Ok(()))) => {
+                if *error.etype() == ErrorType::H2Downgrade {
+                    // It has not looked at the request, and wants it over HTTP/1.1.
+                    self.connector.prefer_h1(&*peer);
+                    let lost = Lost::by(error.into_up(), true, false);
+                    return Err(Lost { failure: Failure::Unprocessed, ..lost });
+                }
                 return Err(Lost::by(error.into_up(), true, reused));
             }
             _ => return Err(Lost::late(Failure::TimedOut, true)),
         };
+        // As in the stream lane: without a further octet for so long, the body has broken off.
+        session.set_read_timeout(Some(stall));
         let client = self.clone();
         Ok(Answering { head, client, peer, session: Some(session), held: VecDeque::new(), whole })
     }

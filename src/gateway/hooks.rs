@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Version};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_core::{Error, ErrorSource, ErrorType, Result, RetryType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
@@ -205,7 +205,9 @@ impl ProxyHttp for Hooks {
         };
         // What writes is never sent a second time, whatever pingora or HTTP/2 would allow: a
         // connection that died idle says nothing about what the vendor did with the bytes.
-        let next = ctx.ended(&failure, client_reused, is_replayable(session));
+        // Of a stream of HTTP/2 that the vendor resets, the shared connection says nothing.
+        let stale = client_reused && error.retry == RetryType::ReusedOnly;
+        let next = ctx.ended(&failure, stale, is_replayable(session));
         error.set_retry(next == Next::Again);
         error
     }
@@ -277,7 +279,8 @@ impl ProxyHttp for Hooks {
         let edits = match pipeline::observe(exchange, seen, held, &date) {
             Ok(Some(edits)) => edits,
             Ok(None) => {
-                ctx.count_attempt("throttled");
+                let again = exchange.again();
+                ctx.count_attempt(again);
                 ctx.again = true;
                 // For the case that pingora counts no further attempt.
                 ctx.pending = Some(Refusal::VendorPaused(1));

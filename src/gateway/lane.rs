@@ -15,17 +15,18 @@ use http::HeaderMap;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-/// Whether the vendor lane takes a request: where its body must not be read while it holds a
-/// slot, and where the vendor's throttles are told in bodies. A body of any size is never read
-/// first.
+/// Whether the vendor lane takes a request: where its body must not be read while it holds a slot
+/// or a turn, and where the vendor's throttles are told in bodies. A body of any size is never
+/// read first.
 pub fn reads_first(exchange: &Exchange) -> bool {
     let Some(taken) = &exchange.taken else { return false };
     let (route, vendor) = (&taken.route, &taken.route.vendor);
     let bounded = route.body_bytes_max.is_some();
-    bounded && (vendor.handling.limits_concurrency || vendor.outcomes.needs_bodies())
+    let holds_what_others_need = vendor.handling.limits_concurrency || route.serialize_by.is_some();
+    bounded && (holds_what_others_need || vendor.outcomes.needs_bodies())
 }
 
-/// What an answer's head says; a matcher that would need its body says nothing here.
+/// What an answer's head says; a matcher that would need its body is passed over here.
 pub fn verdict_of_head(
     state: &State,
     exchange: &Exchange,
@@ -33,9 +34,11 @@ pub fn verdict_of_head(
     headers: &HeaderMap,
 ) -> Option<Verdict> {
     let vendor = exchange.vendor_config()?;
-    match vendor.outcomes.head(status, headers, state.clock.unix_seconds()) {
+    let seconds = state.clock.unix_seconds();
+    match vendor.outcomes.head(status, headers, seconds) {
         HeadVerdict::Decided(verdict) => Some(verdict),
-        HeadVerdict::NeedsBody | HeadVerdict::NoMatch => None,
+        HeadVerdict::NeedsBody => vendor.outcomes.body(status, headers, b"", false, seconds),
+        HeadVerdict::NoMatch => None,
     }
 }
 

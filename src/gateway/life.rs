@@ -42,8 +42,9 @@ const LAST_PART: u32 = 10;
 const LAST_PART_MAX: Duration = Duration::from_secs(1);
 /// How often the end of a drain is looked for.
 const LOOK: Duration = Duration::from_millis(20);
-/// Attempts of one request at pingora's level; ours decide whether there is a next one.
-const ATTEMPTS_MAX: usize = 8;
+/// Attempts of one request at pingora's level: more than any deadline has room for. Ours decide
+/// whether there is a next one.
+const ATTEMPTS_MAX: usize = 10_000;
 /// Unused connections to vendors that each worker's share of the pool may keep.
 const POOL_SIZE: usize = 1024;
 

@@ -4,13 +4,14 @@ use super::context::Ctx;
 use crate::adapters::body::{Body, Room};
 use crate::adapters::vendor_client::failures;
 use crate::refusal::Refusal;
-use crate::stages::outcome::Failure;
+use crate::stages::outcome::{ClientFailure, Failure};
 use crate::state::State;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::{HeaderMap, header};
 use pingora_proxy::Session;
 use std::io::Read;
+use std::time::{Duration, Instant};
 
 /// Reads a request's whole body.
 ///
@@ -25,12 +26,19 @@ pub async fn read(state: &State, session: &mut Session, ctx: &mut Ctx) -> Result
     if session.as_downstream_mut().is_body_empty() {
         return Ok(body);
     }
+    // Over HTTP/2 nobody else sees an upload that never begins.
+    ctx.upload_moves();
+    let now = Instant::now();
+    let left = ctx.exchange.as_ref().map_or(Duration::ZERO, |exchange| exchange.time_left(now));
+    let deadline = (now + left).into();
     loop {
-        let read = session.as_downstream_mut().read_request_body().await;
-        let piece = match read {
-            Ok(Some(piece)) => piece,
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(failures::read(&error.into_down())),
+        let read = session.as_downstream_mut().read_request_body();
+        let piece = match tokio::time::timeout_at(deadline, read).await {
+            Ok(Ok(Some(piece))) => piece,
+            Ok(Ok(None)) => return Ok(body),
+            Ok(Err(error)) => return Err(failures::read(&error.into_down())),
+            // It drips: what is held of it could not be sent any more.
+            Err(_) => return Err(Failure::Client(ClientFailure::Slow)),
         };
         ctx.upload_moves();
         if let Some(exchange) = &mut ctx.exchange {

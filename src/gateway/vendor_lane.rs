@@ -224,7 +224,7 @@ async fn attempt(
             Ok(Some(Answer { answering, edits, held }))
         }
         Ok(None) => {
-            count(state, exchange, "throttled");
+            count(state, exchange, exchange.again());
             finish(&mut answering).await;
             Ok(None)
         }
@@ -309,7 +309,10 @@ fn only_readable_codings(head: &mut RequestHeader) -> Result<(), Box<Error>> {
     let accepted = head.headers.get_all(header::ACCEPT_ENCODING).iter();
     let gzip = accepted.filter_map(|field| field.to_str().ok()).any(|field| {
         let coding = |item: &str| item.split(';').next().unwrap_or("").trim().to_owned();
-        let refused = |item: &str| item.replace(' ', "").ends_with(";q=0");
+        let refused = |item: &str| {
+            let quality = item.split(';').skip(1).find_map(|it| it.trim().strip_prefix("q="));
+            quality.is_some_and(|it| it.trim().parse() == Ok(0.0_f32))
+        };
         field.split(',').any(|item| coding(item).eq_ignore_ascii_case("gzip") && !refused(item))
     });
     head.insert_header(header::ACCEPT_ENCODING, if gzip { "gzip" } else { "identity" })

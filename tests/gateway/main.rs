@@ -12,6 +12,7 @@
 mod access;
 mod admin;
 mod answers;
+mod attacks;
 mod certificates;
 mod client_limits;
 mod commands;

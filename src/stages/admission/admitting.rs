@@ -31,7 +31,8 @@ impl Pool {
         }
         let latest = self.moment(deadline).min(now.saturating_add(self.policy.wait_max));
         self.check_wait(ticket, latest, now)?;
-        if self.queue.len() >= self.policy.waiting_max {
+        // Who comes back was counted when it came first; no more of them can be than were in use.
+        if !head && self.queue.len() >= self.policy.waiting_max {
             return Err(Full::QueueFull(self.estimate_at(ticket.priority, now)));
         }
         Ok(Joined::Waits(self.queue.push(ticket, head)))

@@ -52,6 +52,9 @@ pub fn edits(
         edits.set.push((VENDOR_CORRELATION_ID, id.clone()));
     }
     edits.set.push((CORRELATION_ID, correlation.field().clone()));
+    if let Some(length) = one_length(headers) {
+        edits.set.push((header::CONTENT_LENGTH, length));
+    }
     if !headers.contains_key(header::DATE) {
         edits.set.push((header::DATE, date.clone()));
     }
@@ -65,6 +68,15 @@ pub fn edits(
         }
     }
     edits
+}
+
+/// One length for several that are the same (RFC 9110 §8.6): many clients refuse two.
+fn one_length(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let first = lengths.next()?.to_str().ok()?;
+    let one = first.split(',').next()?.trim();
+    let several = one.len() < first.len() || lengths.next().is_some();
+    several.then(|| HeaderValue::from_str(one).ok()).flatten()
 }
 
 fn rewrite_links(edits: &mut Edits, headers: &HeaderMap, base: &BaseUrl, place: Place<'_>) {

@@ -185,13 +185,13 @@ impl Model {
         match self.bench.pool.join(&ticket, head, now + FAR, now) {
             Ok(Joined::Admitted(held)) => self.occupied(held, class, writes),
             Ok(Joined::Waits(turn)) => {
-                assert!(!full);
+                assert!(!full || head);
                 let queue = self.waiting.entry((client, class)).or_default();
                 let heads = queue.iter().filter(|waiter| waiter.head).count();
                 let at = if head { heads } else { queue.len() };
                 queue.insert(at, Waiter { turn, head, writes });
             }
-            Err(Full::QueueFull(_)) => assert!(full),
+            Err(Full::QueueFull(_)) => assert!(full && !head),
             Err(Full::Paused(_)) => {
                 let hold = self.bench.pool.on_hold(now).unwrap();
                 assert!(hold.until.is_none() && (writes || hold.scope == Scope::All));
