@@ -7,18 +7,20 @@
 use crate::access;
 use crate::adapters::entropy;
 use crate::circuits::Permit;
+use crate::config::Vendor;
 use crate::exchange::{Exchange, Throttled};
 use crate::model::rates::retry_after_seconds;
 use crate::pools::Slot;
 use crate::profile::outcome::{Class, Scope, Verdict as Outcome};
 use crate::profile::wait::clamp;
 use crate::refusal::Refusal;
+use crate::stages::admission::parts::Part;
 use crate::stages::admission::{Backoff, Ended as SlotEnded, Throttle, Ticket};
 use crate::stages::circuit::Verdict;
 use crate::stages::outcome::Failure;
 use crate::stages::retry::{self, Again, Ended};
 use crate::state::State;
-use crate::vendors::{Desk, Part, Turn};
+use crate::vendors::{Desk, Turn};
 use http::HeaderMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -230,10 +232,18 @@ impl Held {
             return decide(exchange, Ended::RefusedUnexecuted { throttle }, replayable);
         }
         let fails = is_failure(class, status);
-        self.judge(if fails { Verdict::Failure } else { Verdict::Success });
+        match self.permit.take() {
+            Some(permit) if !fails && (400..500).contains(&status) => {
+                permit.judge_mistake();
+            }
+            Some(permit) => {
+                permit.judge(if fails { Verdict::Failure } else { Verdict::Success });
+            }
+            None => {}
+        }
         self.slot.ended = if fails { SlotEnded::Failed } else { SlotEnded::Success };
         if let (Some(desk), false) = (exchange.desk(), fails) {
-            desk.pauses.answered(|| parts(exchange));
+            desk.pauses.answered(|| parts(exchange), asked(exchange));
         }
         let again = match class {
             Some(Class::RetryableServer) => true,
@@ -251,18 +261,23 @@ impl Held {
     }
 }
 
+/// When the current attempt was made.
+fn asked(exchange: &Exchange) -> Instant {
+    exchange.vendor.asked.unwrap_or(exchange.began)
+}
+
 /// What the vendor says is left of its budgets: seen by operators, and heeded before it is used up.
 fn pace(exchange: &Exchange, headers: &HeaderMap) {
     let Some((desk, taken)) = exchange.desk().zip(exchange.taken.as_ref()) else { return };
     for budget in &taken.route.vendor.profile.budgets {
         let Some(reading) = budget.read(headers) else { continue };
-        let left = reading.limit.saturating_sub(reading.used);
+        let left = reading.remaining();
         desk.budget_left
             .with_label_values(&[&*desk.pool.name, &*budget.name])
             .set(i64::try_from(left).unwrap_or(i64::MAX));
         let now = Instant::now();
         desk.pool.with(|pool| {
-            pool.pace(left, reading.limit, budget.restore, budget.reserve, now);
+            pool.pace(&budget.name, left, reading.limit, budget.restore, budget.reserve, now);
         });
     }
 }
@@ -293,27 +308,35 @@ fn throttled(exchange: &Exchange, slot: &mut Slot, outcome: &Outcome) -> Duratio
     let Some((desk, taken)) = exchange.desk().zip(exchange.taken.as_ref()) else {
         return Duration::ZERO;
     };
-    let backoff = taken.route.vendor.profile.backoff;
+    let backoff = backoff(&taken.route.vendor);
     let hint = outcome.wait.map(|hint| clamp(outcome.class, hint));
-    let now = Instant::now();
     let [credential, endpoint, resource] = parts(exchange);
-    let part = match (outcome.scope, outcome.class) {
-        (_, Class::Concurrency) | (Scope::Account, _) => None,
-        (Scope::Credential, _) => Some(credential),
-        (Scope::Endpoint, _) => Some(endpoint),
-        (Scope::Resource, _) => Some(resource),
+    let part = match outcome.scope {
+        Scope::Account => return throttle_account(slot, outcome, backoff),
+        Scope::Credential => credential,
+        Scope::Endpoint => endpoint,
+        Scope::Resource => resource,
     };
-    if let Some(part) = part {
-        slot.ended = SlotEnded::Throttled;
-        return desk.pauses.throttled(part, hint, backoff, now);
-    }
+    slot.ended = SlotEnded::Throttled;
+    desk.pauses.throttled(part, hint, backoff, asked(exchange))
+}
+
+/// How waits grow where the vendor names none.
+pub fn backoff(vendor: &Vendor) -> Backoff {
+    let typed = vendor.profile.backoff;
+    Backoff { base: typed.base, max: typed.max }
+}
+
+/// Tells the account's pool of a throttle; for how long it is left alone.
+pub fn throttle_account(slot: &mut Slot, outcome: &Outcome, backoff: Backoff) -> Duration {
     let class = match outcome.class {
         Class::Concurrency => Throttle::Concurrency,
         Class::Quota => Throttle::Quota,
         Class::Session => Throttle::Session,
         _ => Throttle::Rate,
     };
-    slot.throttled(class, hint, Backoff { base: backoff.base, max: backoff.max })
+    let hint = outcome.wait.map(|hint| clamp(outcome.class, hint));
+    slot.throttled(class, hint, backoff)
 }
 
 fn decide(exchange: &mut Exchange, ended: Ended, replayable: bool) -> Next {
@@ -335,12 +358,13 @@ fn decide(exchange: &mut Exchange, ended: Ended, replayable: bool) -> Next {
         exchange.repeat.counted = made;
     }
     exchange.repeat.head = true;
-    match again {
-        Again::No => Next::Tell,
-        Again::AtOnce => Next::Again,
-        Again::After(wait) => {
-            exchange.repeat.wait = Some(wait);
-            Next::Again
-        }
+    if again == Again::No {
+        return Next::Tell;
     }
+    // Only reads come again, and what the vendor certainly did not act on.
+    exchange.vendor.sent = false;
+    if let Again::After(wait) = again {
+        exchange.repeat.wait = Some(wait);
+    }
+    Next::Again
 }

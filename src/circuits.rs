@@ -100,6 +100,14 @@ impl SharedCircuit {
         self.show(to);
     }
 
+    /// Its name is not in the configuration any more.
+    pub fn forget(&self) {
+        for state in [State::Closed, State::Open, State::HalfOpen] {
+            // One that was never shown is not shown now either.
+            let _ = self.signs.state.remove_label_values(&[&*self.name, state.word()]);
+        }
+    }
+
     fn show(&self, now_in: State) {
         for state in [State::Closed, State::Open, State::HalfOpen] {
             let is = i64::from(state == now_in);
@@ -109,6 +117,13 @@ impl SharedCircuit {
 }
 
 impl Permit {
+    /// The vendor has answered, and what was wrong was the client's: to a probe it is well, and
+    /// beyond that it says nothing.
+    pub fn judge_mistake(self) -> Option<State> {
+        let probes = self.pass.is_some_and(Pass::probes);
+        self.judge(if probes { Verdict::Success } else { Verdict::Neutral })
+    }
+
     /// Says how the attempt ended; returns the state that the circuit moved to, if it moved.
     pub fn judge(mut self, verdict: Verdict) -> Option<State> {
         let pass = self.pass.take()?;

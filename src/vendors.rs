@@ -6,12 +6,12 @@ use crate::adapters::metrics::Metrics;
 use crate::circuits::{SharedCircuit, Signs};
 use crate::config::{Circuit, Config};
 use crate::pools::{Gauges, SharedPool};
-use crate::profile::wait::Backoff;
+use crate::stages::admission::Backoff;
+use crate::stages::admission::parts::{Part, Parts};
 use crate::stages::retry::Budget;
 use prometheus::IntGaugeVec;
 use prometheus::core::Collector;
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -92,6 +92,7 @@ impl Vendors {
             }
         }
         pools.retain(|name, _| config.pools.iter().any(|pool| pool.name == *name));
+        self.forget_others(config);
         let routes = config.routes.iter();
         // A vendor's pool is always there: `resolve` has checked it.
         let desks = routes.filter_map(|route| {
@@ -110,11 +111,26 @@ impl Vendors {
         desks.collect()
     }
 
+    /// What no configuration names any more is not shown any more.
+    fn forget_others(&self, config: &Config) {
+        let named = |vendor: &str| config.vendors.iter().any(|it| *it.name == *vendor);
+        let leads = |route: &str| config.routes.iter().any(|it| *it.name == *route);
+        locked(&self.rest).retain(|vendor, _| named(vendor));
+        locked(&self.turns).retain(|route, _| leads(route));
+        locked(&self.circuits).retain(|name, circuit| {
+            let used = config.routes.iter().any(|route| {
+                let vendor = &route.vendor;
+                circuit_name(&vendor.name, &route.name, &vendor.handling.circuit) == *name
+            });
+            if !used {
+                circuit.forget();
+            }
+            used
+        });
+    }
+
     fn circuit(&self, vendor: &Arc<str>, route: &str, config: &Circuit) -> Arc<SharedCircuit> {
-        let name = match config.per_route {
-            true => Arc::from(format!("{vendor}/{route}")),
-            false => vendor.clone(),
-        };
+        let name = circuit_name(vendor, route, config);
         let mut circuits = locked(&self.circuits);
         let new = || SharedCircuit::new(name.clone(), config.policy.clone(), self.signs.clone());
         let circuit = circuits.entry(name.clone()).or_insert_with(new).clone();
@@ -170,92 +186,53 @@ impl Vendors {
     }
 }
 
+/// A route's own where each has one, else the vendor's.
+fn circuit_name(vendor: &Arc<str>, route: &str, config: &Circuit) -> Arc<str> {
+    match config.per_route {
+        true => Arc::from(format!("{vendor}/{route}")),
+        false => vendor.clone(),
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What of a vendor may be paused without the whole account.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Part {
-    /// One of its credentials; `None`: its own.
-    Credential(Option<Arc<str>>),
-    /// A method, and how a path begins.
-    Endpoint(String),
-    /// One path.
-    Resource(String),
-}
-
-/// Parts that are paused at a time; a vendor that names more is not listened to.
-const PAUSES_MAX: usize = 10_000;
-
-/// What is paused of a vendor.
+/// What is paused of a vendor: the room `stages::admission::parts` with a lock around it.
 #[derive(Default)]
-pub struct Pauses(Mutex<HashMap<Part, Pause>>);
-
-#[derive(Clone, Copy)]
-struct Pause {
-    until: Instant,
-    /// Throttles one after the other.
-    strikes: u32,
-}
+pub struct Pauses(Mutex<Parts>);
 
 impl Pauses {
     /// When the last of the parts that a request needs may be asked again; `parts` is called only
     /// where something is paused at all.
     pub fn until(&self, parts: impl FnOnce() -> [Part; 3], now: Instant) -> Option<Instant> {
-        let pauses = locked(&self.0);
-        if pauses.is_empty() {
-            return None;
-        }
-        let until = parts().iter().filter_map(|part| Some(pauses.get(part)?.until)).max();
-        until.filter(|until| *until > now)
+        let paused = locked(&self.0);
+        if paused.is_empty() { None } else { paused.until(&parts(), now) }
     }
 
     /// What is paused, and for how long yet, the longest first.
     pub fn all(&self, now: Instant) -> Vec<(Part, Duration)> {
-        let pauses = locked(&self.0);
-        let left = pauses.iter().filter_map(|(part, pause)| {
-            let left = pause.until.checked_duration_since(now).filter(|left| !left.is_zero())?;
-            Some((part.clone(), left))
-        });
-        let mut left: Vec<_> = left.collect();
-        left.sort_by_key(|(_, left)| std::cmp::Reverse(*left));
-        left
+        locked(&self.0).all(now)
     }
 
-    /// The vendor has throttled a part: for how long it is left alone.
+    /// The vendor has throttled a part in its answer to what was asked at `since`: for how long it
+    /// is left alone.
     pub fn throttled(
         &self,
         part: Part,
         hint: Option<Duration>,
         backoff: Backoff,
-        now: Instant,
+        since: Instant,
     ) -> Duration {
-        let mut pauses = locked(&self.0);
-        if pauses.len() >= PAUSES_MAX {
-            pauses.retain(|_, pause| pause.until > now);
-        }
-        let strikes = pauses.get(&part).map_or(0, |pause| pause.strikes);
-        let grown = backoff.base.saturating_mul(1 << strikes.min(16)).min(backoff.max);
-        // Upward only: a wait that was asked for is never cut.
-        let jitter = entropy::fraction();
-        let wait = match hint {
-            Some(hint) => hint.mul_f64(1.0 + jitter / 10.0),
-            None => grown.mul_f64(0.5 + jitter / 2.0),
-        };
-        if pauses.len() < PAUSES_MAX {
-            pauses.insert(part, Pause { until: now + wait, strikes: strikes + 1 });
-        }
-        wait
+        let (entropy, now) = (entropy::fraction(), Instant::now());
+        locked(&self.0).throttled(part, hint, backoff, entropy, since, now)
     }
 
-    /// The parts have answered: what they were blamed for is forgotten.
-    pub fn answered(&self, parts: impl FnOnce() -> [Part; 3]) {
-        let mut pauses = locked(&self.0);
-        if !pauses.is_empty() {
-            for part in parts() {
-                pauses.remove(&part);
-            }
+    /// The parts have answered what was asked at `since`.
+    pub fn answered(&self, parts: impl FnOnce() -> [Part; 3], since: Instant) {
+        let mut paused = locked(&self.0);
+        if !paused.is_empty() {
+            paused.answered(&parts(), since);
         }
     }
 }

@@ -104,6 +104,7 @@ impl Ctx {
     /// The whole answer is there. A client that has read its end may come again at once: the place
     /// of this request is free before.
     pub fn answer_is_there(&mut self) {
+        self.held = None;
         if let Some(exchange) = &mut self.exchange {
             exchange.give_back();
         }

@@ -353,7 +353,7 @@ impl ProxyHttp for Hooks {
         if let Some(exchange) = &mut ctx.exchange {
             // pingora's own words may hold what the vendor or the client sent.
             let (side, kind) = (error.esource().as_str(), error.etype().as_str());
-            exchange.reason = Some(format!("{side}: {kind}"));
+            exchange.reason.get_or_insert_with(|| format!("{side}: {kind}"));
             let attempt = exchange.attempt(Instant::now());
             let written = session.as_downstream().response_written();
             let begun = written.is_some_and(|head| !head.status.is_informational());

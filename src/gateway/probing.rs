@@ -2,6 +2,7 @@
 //! itself, so that no client's request has to find out.
 
 use super::context::Live;
+use super::vendor_lane;
 use crate::adapters::body::Body;
 use crate::adapters::entropy;
 use crate::adapters::vendor_client::{Lost, Way};
@@ -9,11 +10,12 @@ use crate::attempts;
 use crate::circuits::Permit;
 use crate::config::{Credential, Vendor};
 use crate::model::limits::Priority;
-use crate::profile::outcome::HeadVerdict;
+use crate::profile::outcome::Verdict as Outcome;
 use crate::stages::admission::{Ended, Ticket};
 use crate::stages::circuit::Verdict;
 use crate::stages::correlation::CORRELATION_ID;
 use crate::stages::forwarding::request;
+use crate::stages::outcome::Failure;
 use crate::state::State;
 use crate::vendors::Desk;
 use arc_swap::ArcSwap;
@@ -78,25 +80,44 @@ async fn one(
     peer.options.total_connection_timeout = Some(connect);
     let way = Way { peer, response: PATIENCE, deadline: deadline.into() };
     let body = Body::empty(state.buffers.clone());
-    let verdict = match state.client.send(way, head, &body).await {
-        Ok(answering) => {
-            let (status, headers) = (answering.head.status.as_u16(), &answering.head.headers);
-            let class = match vendor.outcomes.head(status, headers, state.clock.unix_seconds()) {
-                HeadVerdict::Decided(verdict) => Some(verdict.class),
-                HeadVerdict::NeedsBody | HeadVerdict::NoMatch => None,
-            };
-            match class.is_some_and(attempts::is_turned_away) {
-                true => Verdict::Neutral,
-                false if attempts::is_failure(class, status) => Verdict::Failure,
-                false => Verdict::Success,
+    let verdict = match ask(&state, &vendor, way, head, &body, deadline).await {
+        Ok((status, outcome)) => {
+            let class = outcome.as_ref().map(|outcome| outcome.class);
+            match outcome.filter(|outcome| attempts::is_turned_away(outcome.class)) {
+                Some(outcome) => {
+                    attempts::throttle_account(&mut slot, &outcome, attempts::backoff(&vendor));
+                    Verdict::Neutral
+                }
+                None if attempts::is_failure(class, status) => Verdict::Failure,
+                None => Verdict::Success,
             }
         }
-        Err(Lost { .. }) => Verdict::Failure,
+        Err(lost) => {
+            let late = lost.failure == Failure::TimedOut;
+            slot.ended = if late { Ended::TimedOut } else { Ended::Failed };
+            Verdict::Failure
+        }
     };
-    slot.ended = if verdict == Verdict::Failure { Ended::Failed } else { Ended::Success };
+    if verdict == Verdict::Success {
+        slot.ended = Ended::Success;
+    }
     permit.judge(verdict);
     let result = if verdict == Verdict::Success { "probe-answered" } else { "probe-failed" };
     state.metrics.vendor_attempts.with_label_values(&[&*vendor.name, result]).inc();
+}
+
+/// The status of the answer, and what it means.
+async fn ask(
+    state: &State,
+    vendor: &Vendor,
+    way: Way,
+    head: RequestHeader,
+    body: &Body,
+    deadline: Instant,
+) -> Result<(u16, Option<Outcome>), Lost> {
+    let mut answering = state.client.send(way, head, body).await?;
+    let outcome = vendor_lane::look(state, vendor, &mut answering, deadline).await?;
+    Ok((answering.head.status.as_u16(), outcome))
 }
 
 fn head(vendor: &Vendor) -> Option<RequestHeader> {

@@ -14,6 +14,7 @@ use crate::adapters::body::Body;
 use crate::adapters::entropy;
 use crate::adapters::vendor_client::{Answering, Lost, Way, failures};
 use crate::attempts::{Held, Next};
+use crate::config::Vendor;
 use crate::exchange::Exchange;
 use crate::observation::Seen;
 use crate::pipeline;
@@ -75,7 +76,9 @@ impl Hooks {
                 self.refuse(session, ctx, refusal).await
             }
             Err(Ended::ClientGone) => {
-                ctx.attempt_failed(&Failure::Client(ClientFailure::Gone));
+                if ctx.exchange.as_ref().is_some_and(|exchange| exchange.vendor.sent) {
+                    ctx.attempt_failed(&Failure::Client(ClientFailure::Gone));
+                }
                 Err(Error::new_down(ErrorType::ConnectionClosed))
             }
         }
@@ -96,7 +99,7 @@ impl Hooks {
 
     /// Writes the answer as it comes.
     async fn pass_on(&self, session: &mut Session, ctx: &mut Ctx, answer: Answer) -> Result<()> {
-        let Answer { mut answering, edits, held } = answer;
+        let Answer { mut answering, edits, mut held } = answer;
         ctx.rests();
         let mut head = answering.head.clone();
         apply_to_response(&mut head, edits)?;
@@ -116,7 +119,8 @@ impl Hooks {
         frame(session, &mut head, bodiless);
         ctx.status = head.status.as_u16();
         let length = declared_length(&head.headers);
-        session.as_downstream_mut().write_response_header(Box::new(head)).await?;
+        let written = session.as_downstream_mut().write_response_header(Box::new(head)).await;
+        written.map_err(|error| error.into_down())?;
         loop {
             let piece = tokio::select! {
                 biased;
@@ -129,7 +133,9 @@ impl Hooks {
                     if length.is_some_and(|length| ctx.bytes_out >= length) {
                         ctx.answer_is_there();
                     }
-                    session.as_downstream_mut().write_response_body(piece, false).await?;
+                    let written =
+                        session.as_downstream_mut().write_response_body(piece, false).await;
+                    written.map_err(|error| error.into_down())?;
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
@@ -138,6 +144,7 @@ impl Hooks {
                     ctx.attempt_failed(&lost.failure);
                     if let Some(exchange) = &mut ctx.exchange {
                         exchange.reason = Some(lost.why);
+                        held.failed(exchange, &lost.failure, false, false);
                     }
                     return Err(Error::new_up(ErrorType::ConnectionClosed));
                 }
@@ -146,7 +153,8 @@ impl Hooks {
         // The vendor's body is read to its end: somebody else may have the slot.
         drop(held);
         ctx.answer_is_there();
-        session.as_downstream_mut().write_response_body(Bytes::new(), true).await
+        let written = session.as_downstream_mut().write_response_body(Bytes::new(), true).await;
+        written.map_err(|error| error.into_down())
     }
 }
 
@@ -207,7 +215,9 @@ async fn attempt(
             return ended(state, exchange, held, &failure, reused);
         }
     };
-    let verdict = match look(state, exchange, &mut answering).await {
+    let until = Instant::now() + exchange.time_left(Instant::now());
+    let vendor = exchange.vendor_config().ok_or(Ended::Refused(Refusal::GatewayFault))?;
+    let verdict = match look(state, vendor, &mut answering, until).await {
         Ok(verdict) => verdict,
         Err(lost) => {
             exchange.reason = Some(lost.why);
@@ -260,20 +270,18 @@ async fn finish(answering: &mut Answering) {
 }
 
 /// What the answer means: by its head, or by the beginning of its body where that tells.
-async fn look(
+pub(super) async fn look(
     state: &State,
-    exchange: &Exchange,
+    vendor: &Vendor,
     answering: &mut Answering,
+    until: Instant,
 ) -> Result<Option<Verdict>, Lost> {
-    let Some(vendor) = exchange.vendor_config() else { return Ok(None) };
     let (status, seconds) = (answering.head.status.as_u16(), state.clock.unix_seconds());
     match vendor.outcomes.head(status, &answering.head.headers, seconds) {
         HeadVerdict::NoMatch => Ok(None),
         HeadVerdict::Decided(verdict) => Ok(Some(verdict)),
         HeadVerdict::NeedsBody => {
-            let left = exchange.time_left(Instant::now());
-            let until = tokio::time::Instant::now() + left;
-            let (seen, complete) = answering.peek(PEEK_BYTES_MAX, until).await?;
+            let (seen, complete) = answering.peek(PEEK_BYTES_MAX, until.into()).await?;
             let headers = &answering.head.headers;
             let (seen, complete) = upload::decoded(headers, seen, complete, PEEK_BYTES_MAX);
             Ok(vendor.outcomes.body(status, headers, &seen, complete, seconds))

@@ -143,7 +143,7 @@ impl Pool {
 
     /// When the gates of a class let one more through; `None`: not before something ends.
     fn class_gate(&self, priority: Priority, now: Moment) -> Option<Moment> {
-        let budget = self.budget.opens(priority, now);
+        let budget = self.budgets.opens(priority, now);
         if priority == Priority::High {
             return Some(budget);
         }
@@ -178,7 +178,7 @@ impl Pool {
 
     fn occupy(&mut self, priority: Priority, now: Moment) -> Held {
         self.spacing.spend(now);
-        self.budget.spend(priority, now);
+        self.budgets.spend(priority, now);
         self.pause.admitted();
         self.in_use = self.in_use.saturating_add(1);
         self.in_use_high += u32::from(priority == Priority::High);

@@ -11,6 +11,43 @@ use std::time::Duration;
 /// Where nobody says how fast a budget refills, one request in such a time looks whether it has.
 const LOOK: Duration = Duration::from_secs(60);
 
+/// All budgets of an account, by name: each of them has to have something left.
+#[derive(Debug, Default)]
+pub struct Budgets(Vec<(Box<str>, Budget)>);
+
+impl Budgets {
+    /// A reading of one of them, see [`Budget::read`].
+    pub fn read(
+        &mut self,
+        name: &str,
+        remaining: u64,
+        limit: u64,
+        restore: Option<Rate>,
+        reserve: f64,
+        now: Moment,
+    ) {
+        let known = self.0.iter_mut().find(|(known, _)| **known == *name);
+        match known {
+            Some((_, budget)) => budget.read(remaining, limit, restore, reserve, now),
+            None => {
+                let mut budget = Budget::default();
+                budget.read(remaining, limit, restore, reserve, now);
+                self.0.push((name.into(), budget));
+            }
+        }
+    }
+
+    /// When one more of the class may come: now, or later.
+    pub fn opens(&self, priority: Priority, now: Moment) -> Moment {
+        self.0.iter().map(|(_, budget)| budget.opens(priority, now)).fold(now, Moment::max)
+    }
+
+    /// One more has come.
+    pub fn spend(&mut self, priority: Priority, now: Moment) {
+        self.0.iter_mut().for_each(|(_, budget)| budget.spend(priority, now));
+    }
+}
+
 /// The last reading, if little was left.
 #[derive(Debug, Default)]
 pub struct Budget(Option<Short>);

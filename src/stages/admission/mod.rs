@@ -12,6 +12,7 @@ mod ceiling;
 mod drain;
 mod fair;
 pub mod lending;
+pub mod parts;
 mod pause;
 mod queue;
 mod spacing;
@@ -20,7 +21,7 @@ mod tests;
 
 use crate::model::limits::{Priority, RateLimit};
 use crate::model::rates::Rate;
-use budget::Budget;
+use budget::Budgets;
 use ceiling::Ceiling;
 use drain::{Drain, told};
 use pause::Pause;
@@ -208,7 +209,7 @@ pub struct Pool {
     queue: Queue,
     ceiling: Ceiling,
     spacing: Spacing,
-    budget: Budget,
+    budgets: Budgets,
     pause: Pause,
     hold: Option<Hold>,
     drain: Drain,
@@ -233,7 +234,7 @@ impl Pool {
             queue: Queue::default(),
             ceiling: Ceiling::new(concurrency, policy.adaptive.map(NonZeroU32::get)),
             spacing: Spacing::new(&policy.rates),
-            budget: Budget::default(),
+            budgets: Budgets::default(),
             pause: Pause::default(),
             hold: None,
             drain: Drain::default(),
@@ -297,10 +298,12 @@ impl Pool {
         wait
     }
 
-    /// What the vendor says of its budget: with no more than `reserve` (0 to 1) of the `limit`
-    /// left, normal and low wait until it has refilled above that; high goes on until it is empty.
+    /// What the vendor says of one of its budgets: with no more than `reserve` (0 to 1) of the
+    /// `limit` left, normal and low wait until it has refilled above that; high goes on until it is
+    /// empty.
     pub fn pace(
         &mut self,
+        budget: &str,
         remaining: u64,
         limit: u64,
         restore: Option<Rate>,
@@ -308,7 +311,7 @@ impl Pool {
         now: Instant,
     ) {
         let now = self.tick(now);
-        self.budget.read(remaining, limit, restore, reserve, now);
+        self.budgets.read(budget, remaining, limit, restore, reserve, now);
     }
 
     /// How long a newcomer of a class will wait, as far as anybody can tell: 1 second to 1 hour.
@@ -323,7 +326,8 @@ impl Pool {
             }
             _ => now,
         };
-        let gates = [self.pause.until(), self.spacing.opens(now), self.budget.opens(priority, now)];
+        let gates =
+            [self.pause.until(), self.spacing.opens(now), self.budgets.opens(priority, now)];
         let opens = gates.into_iter().fold(held, Moment::max);
         let before = CLASSES.into_iter().filter(|class| *class >= priority);
         let ahead = before.map(|class| self.queue.len_of(class)).sum();

@@ -280,7 +280,7 @@ fn high_has_slots_of_its_own() {
 fn a_short_budget_is_for_high() {
     let mut bench = Bench::new(policy(0));
     let restore = Rate::parse("1/second").ok();
-    bench.pool.pace(8, 100, restore, 0.1, bench.start);
+    bench.pool.pace("calls", 8, 100, restore, 0.1, bench.start);
     bench.wait(&normal("a"));
     bench.wait(&normal("a"));
     let high = ticket("b", Priority::High, false);
@@ -289,9 +289,9 @@ fn a_short_budget_is_for_high() {
     bench.millis = 3_000;
     assert_eq!((bench.admit().len(), bench.wake()), (1, Some(1_000)));
     let now = bench.now();
-    bench.pool.pace(50, 100, restore, 0.1, now);
+    bench.pool.pace("calls", 50, 100, restore, 0.1, now);
     assert_eq!(bench.admit().len(), 1);
-    bench.pool.pace(0, 100, restore, 0.1, now);
+    bench.pool.pace("calls", 0, 100, restore, 0.1, now);
     bench.wait(&high);
     assert_eq!(bench.wake(), Some(1_000));
 }

@@ -161,7 +161,7 @@ impl Model {
             }
             Step::Pace { remaining, restore } => {
                 let restore = Rate::parse("5/second").ok().filter(|_| restore);
-                self.bench.pool.pace(remaining.into(), 100, restore, 0.2, now);
+                self.bench.pool.pace("calls", remaining.into(), 100, restore, 0.2, now);
             }
             Step::Give => {
                 let gave = self.bench.pool.give();

@@ -38,6 +38,11 @@ fn normal(client: &str) -> Ticket {
     ticket(client, Priority::Normal, false)
 }
 
+/// When a test begins.
+pub(super) fn begin() -> Instant {
+    Instant::now()
+}
+
 /// A pool and its clock, in milliseconds.
 struct Bench {
     pool: Pool,
@@ -47,7 +52,7 @@ struct Bench {
 
 impl Bench {
     fn new(policy: Policy) -> Bench {
-        let start = Instant::now();
+        let start = begin();
         Bench { pool: Pool::new(policy, start), start, millis: 0 }
     }
 
