@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
+/// Room that a pool keeps for those who wait, once nobody does.
+const ROOM_KEPT: usize = 1024;
+
 /// What a pool shows of itself.
 #[derive(Clone)]
 pub struct Gauges {
@@ -174,7 +177,7 @@ impl SharedPool {
             let mut admitted = std::mem::take(&mut inner.admitted);
             inner.pool.admit(now, &mut admitted);
             for (turn, held) in admitted.drain(..) {
-                let told = match inner.waiting.remove(&turn) {
+                let told = match inner.forget(turn) {
                     Some(comes) => comes.send(held),
                     None => Err(held),
                 };
@@ -183,6 +186,7 @@ impl SharedPool {
                     inner.pool.release(held, Ended::Unused, now);
                 }
             }
+            admitted.shrink_to(ROOM_KEPT);
             inner.admitted = admitted;
             let look_at = inner.pool.wake_at(now);
             if inner.pool.waiting() > 0 && look_at != inner.look_at {
@@ -199,6 +203,18 @@ impl SharedPool {
         gauges.in_use.set(i64::from(pool.in_use()));
         gauges.depth.set(i64::try_from(pool.waiting()).unwrap_or(i64::MAX));
         gauges.paused.set(i64::from(pool.paused_until(now).is_some()));
+    }
+}
+
+impl Inner {
+    /// Nobody waits for this turn any more.
+    fn forget(&mut self, turn: Turn) -> Option<oneshot::Sender<Held>> {
+        let comes = self.waiting.remove(&turn);
+        if self.waiting.is_empty() && self.waiting.capacity() > 2 * ROOM_KEPT {
+            // What a crowd needed goes with its last one.
+            self.waiting.shrink_to(ROOM_KEPT);
+        }
+        comes
     }
 }
 
@@ -239,7 +255,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let now = Instant::now();
         let mut inner = self.pool.lock();
-        inner.waiting.remove(&self.turn);
+        inner.forget(self.turn);
         inner.pool.leave(self.turn, now);
         // Its turn came a moment ago: nobody uses the slot.
         if let Ok(held) = self.comes.try_recv() {
@@ -283,5 +299,52 @@ impl Drop for SharedPool {
     fn drop(&mut self) {
         // The task that looks after it sees that it is gone.
         self.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::admission::Policy;
+    use prometheus::HistogramOpts;
+    use std::num::NonZeroU32;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    fn one_slot(waiting_max: usize) -> Arc<SharedPool> {
+        let gauge = || IntGauge::new("gauge", "gauge").expect("a gauge");
+        let wait = Histogram::with_opts(HistogramOpts::new("wait", "wait")).expect("a histogram");
+        let gauges =
+            Gauges { limit: gauge(), in_use: gauge(), depth: gauge(), wait, paused: gauge() };
+        let policy = Policy {
+            concurrency: Some(NonZeroU32::MIN),
+            rates: Vec::new(),
+            waiting_max,
+            wait_max: Duration::from_secs(3600),
+            adaptive: None,
+            reserve_high: 0.0,
+        };
+        SharedPool::new(&Config { name: "p".into(), policy }, gauges, Instant::now())
+    }
+
+    #[tokio::test]
+    async fn what_a_crowd_needs_is_given_back() {
+        let crowd = 20_000;
+        let pool = one_slot(crowd);
+        let ticket =
+            Ticket { client: "c".into(), share: 1, priority: Priority::Normal, writes: false };
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        let held = pool.slot(&ticket, false, deadline).await.expect("free");
+        let mut context = Context::from_waker(Waker::noop());
+        let allocated = allocation_counter::measure(|| {
+            let slot = |_| Box::pin(pool.slot(&ticket, false, deadline));
+            let mut waiting: Vec<_> = (0..crowd).map(slot).collect();
+            for slot in &mut waiting {
+                assert!(pin!(slot).poll(&mut context).is_pending());
+            }
+        });
+        assert!(allocated.bytes_max > 100 * crowd as u64, "{allocated:?}");
+        assert!(allocated.bytes_current < 100_000, "{allocated:?}");
+        drop(held);
     }
 }
