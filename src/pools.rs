@@ -17,6 +17,8 @@ use tokio::sync::{Notify, oneshot};
 /// What is told of an operator's pause without an end, and of one with a distant end.
 const HOLD_LOOK: Duration = Duration::from_secs(60);
 const HOLD_LOOK_MAX: Duration = Duration::from_secs(3600);
+/// Room that a pool keeps for those who wait, once nobody does.
+const ROOM_KEPT: usize = 1024;
 
 /// What a pool shows of itself.
 #[derive(Clone)]
@@ -199,7 +201,7 @@ impl SharedPool {
             let mut admitted = std::mem::take(&mut inner.admitted);
             inner.pool.admit(now, &mut admitted);
             for (turn, held) in admitted.drain(..) {
-                let told = match inner.waiting.remove(&turn) {
+                let told = match inner.forget(turn) {
                     Some(comes) => comes.send(held),
                     None => Err(held),
                 };
@@ -208,6 +210,7 @@ impl SharedPool {
                     inner.pool.release(held, Ended::Unused, now);
                 }
             }
+            admitted.shrink_to(ROOM_KEPT);
             inner.admitted = admitted;
             let look_at = inner.pool.wake_at(now);
             if inner.pool.waiting() > 0 && look_at != inner.look_at {
@@ -238,6 +241,18 @@ impl Inner {
         if std::mem::replace(&mut self.watched, now) != now {
             self.watchers.iter().filter_map(Weak::upgrade).for_each(|it| it.notify_one());
         }
+    }
+}
+
+impl Inner {
+    /// Nobody waits for this turn any more.
+    fn forget(&mut self, turn: Turn) -> Option<oneshot::Sender<Held>> {
+        let comes = self.waiting.remove(&turn);
+        if self.waiting.is_empty() && self.waiting.capacity() > 2 * ROOM_KEPT {
+            // What a crowd needed goes with its last one.
+            self.waiting.shrink_to(ROOM_KEPT);
+        }
+        comes
     }
 }
 
@@ -278,7 +293,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let now = Instant::now();
         let mut inner = self.pool.lock();
-        inner.waiting.remove(&self.turn);
+        inner.forget(self.turn);
         inner.pool.leave(self.turn, now);
         // Its turn came a moment ago: nobody uses the slot.
         if let Ok(held) = self.comes.try_recv() {
@@ -325,5 +340,53 @@ impl Drop for SharedPool {
         [limit, in_use, depth, paused].iter().for_each(|gauge| gauge.set(0));
         // The task that looks after it sees that it is gone.
         self.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::limits::Priority;
+    use crate::stages::admission::Policy;
+    use prometheus::HistogramOpts;
+    use std::num::NonZeroU32;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    fn one_slot(waiting_max: usize) -> Arc<SharedPool> {
+        let gauge = || IntGauge::new("gauge", "gauge").expect("a gauge");
+        let wait = Histogram::with_opts(HistogramOpts::new("wait", "wait")).expect("a histogram");
+        let gauges =
+            Gauges { limit: gauge(), in_use: gauge(), depth: gauge(), wait, paused: gauge() };
+        let policy = Policy {
+            concurrency: Some(NonZeroU32::MIN),
+            rates: Vec::new(),
+            waiting_max,
+            wait_max: Duration::from_secs(3600),
+            adaptive: None,
+            reserve_high: 0.0,
+        };
+        SharedPool::new(&Config { name: "p".into(), policy }, gauges, Instant::now())
+    }
+
+    #[tokio::test]
+    async fn what_a_crowd_needs_is_given_back() {
+        let crowd = 20_000;
+        let pool = one_slot(crowd);
+        let ticket =
+            Ticket { client: "c".into(), share: 1, priority: Priority::Normal, writes: false };
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        let held = pool.slot(&ticket, false, deadline).await.expect("free");
+        let mut context = Context::from_waker(Waker::noop());
+        let allocated = allocation_counter::measure(|| {
+            let slot = |_| Box::pin(pool.slot(&ticket, false, deadline));
+            let mut waiting: Vec<_> = (0..crowd).map(slot).collect();
+            for slot in &mut waiting {
+                assert!(pin!(slot).poll(&mut context).is_pending());
+            }
+        });
+        assert!(allocated.bytes_max > 100 * crowd as u64, "{allocated:?}");
+        assert!(allocated.bytes_current < 100_000, "{allocated:?}");
+        drop(held);
     }
 }

@@ -84,6 +84,23 @@ impl Programs {
     }
 
     fn erpgate(&self, vendor: SocketAddr, log: Stdio) -> io::Result<Process> {
+        let further = r#"[[route]]
+name = "bulk"
+path = "/bulk"
+vendor = "erp"
+body_max = "none"
+"#;
+        self.erpgate_with(vendor, further, log)
+    }
+
+    /// Starts erpgate in front of the vendor `erp` with its route `/erp`, and with further
+    /// vendors and routes.
+    pub fn erpgate_with(
+        &self,
+        vendor: SocketAddr,
+        further: &str,
+        log: Stdio,
+    ) -> io::Result<Process> {
         let (address, admin) = (free_address()?, free_address()?);
         let path = self.folder.path().join("gateway.toml");
         let workers = self.workers;
@@ -110,11 +127,7 @@ name = "erp"
 path = "/erp"
 vendor = "erp"
 
-[[route]]
-name = "bulk"
-path = "/bulk"
-vendor = "erp"
-body_max = "none"
+{further}
 {ISSUER}"#
         );
         fs::write(&path, config)?;
