@@ -105,7 +105,7 @@ impl ProxyHttp for Hooks {
         let decision = match connection.is_retired() {
             // Its certificate is no longer accepted: the client has to show one anew.
             true => Err(Refusal::MisdirectedRequest),
-            false => pipeline::decide(&self.state, &mut exchange, &head, tls).await,
+            false => Box::pin(pipeline::decide(&self.state, &mut exchange, &head, tls)).await,
         };
         settlement::audit(&self.state, &exchange);
         if close_after {

@@ -53,7 +53,7 @@ enum Ended {
 impl Hooks {
     /// Reads the body, asks the vendor as often as it takes, and answers.
     pub(super) async fn by_vendor_lane(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
-        let body = match upload::read(&self.state, session, ctx).await {
+        let body = match Box::pin(upload::read(&self.state, session, ctx)).await {
             Ok(body) => body,
             Err(failure) => return self.failed(session, ctx, failure).await,
         };
@@ -70,7 +70,7 @@ impl Hooks {
         };
         drop(body);
         match asked {
-            Ok(answer) => self.pass_on(session, ctx, answer).await,
+            Ok(answer) => Box::pin(self.pass_on(session, ctx, answer)).await,
             Err(Ended::Refused(refusal)) => {
                 ctx.rests();
                 self.refuse(session, ctx, refusal).await
@@ -181,7 +181,9 @@ async fn ask(
                 return Err(Ended::Refused(refusal));
             }
         };
-        if let Some(answer) = attempt(state, live, exchange, request, body, held).await? {
+        // On the heap: what an attempt needs is large, and who waits does not have it yet.
+        let attempt = Box::pin(attempt(state, live, exchange, request, body, held));
+        if let Some(answer) = attempt.await? {
             return Ok(answer);
         }
     }
