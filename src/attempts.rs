@@ -7,7 +7,6 @@
 use crate::access;
 use crate::adapters::entropy;
 use crate::circuits::Permit;
-use crate::config::Vendor;
 use crate::exchange::{Exchange, Throttled};
 use crate::model::rates::retry_after_seconds;
 use crate::pools::Slot;
@@ -308,7 +307,7 @@ fn throttled(exchange: &Exchange, slot: &mut Slot, outcome: &Outcome) -> Duratio
     let Some((desk, taken)) = exchange.desk().zip(exchange.taken.as_ref()) else {
         return Duration::ZERO;
     };
-    let backoff = backoff(&taken.route.vendor);
+    let backoff = taken.route.vendor.profile.backoff;
     let hint = outcome.wait.map(|hint| clamp(outcome.class, hint));
     let [credential, endpoint, resource] = parts(exchange);
     let part = match outcome.scope {
@@ -319,12 +318,6 @@ fn throttled(exchange: &Exchange, slot: &mut Slot, outcome: &Outcome) -> Duratio
     };
     slot.ended = SlotEnded::Throttled;
     desk.pauses.throttled(part, hint, backoff, asked(exchange))
-}
-
-/// How waits grow where the vendor names none.
-pub fn backoff(vendor: &Vendor) -> Backoff {
-    let typed = vendor.profile.backoff;
-    Backoff { base: typed.base, max: typed.max }
 }
 
 /// Tells the account's pool of a throttle; for how long it is left alone.

@@ -120,8 +120,13 @@ pub async fn admit(state: &State, exchange: &mut Exchange) -> Result<Held, Refus
     attempts::admit(state, exchange).await
 }
 
-/// The target of the attempt, and what to change in the head.
-pub fn equip(exchange: &Exchange, headers: &HeaderMap, parent_id: u64) -> Option<(String, Edits)> {
+/// The target of the attempt, and what to change in the head; only for who was admitted.
+pub fn equip(
+    exchange: &Exchange,
+    _admitted: &Held,
+    headers: &HeaderMap,
+    parent_id: u64,
+) -> Option<(String, Edits)> {
     let taken = exchange.taken.as_ref()?;
     let vendor = &taken.route.vendor;
     let arrival = &exchange.arrival;

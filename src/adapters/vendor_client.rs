@@ -175,11 +175,6 @@ impl Answering {
         }
     }
 
-    /// Whether no octet of the body is left to read.
-    pub fn is_over(&self) -> bool {
-        self.held.is_empty() && self.session.is_none()
-    }
-
     async fn read(&mut self) -> Result<Option<Bytes>, Lost> {
         let Some(session) = &mut self.session else { return Ok(None) };
         loop {

@@ -218,10 +218,10 @@ impl ProxyHttp for Hooks {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        let Some(exchange) = &mut ctx.exchange else {
+        let (Some(exchange), Some(held)) = (&mut ctx.exchange, &ctx.held) else {
             return Err(Error::new_in(ErrorType::InternalError));
         };
-        let equipped = pipeline::equip(exchange, &request.headers, entropy::for_attempt());
+        let equipped = pipeline::equip(exchange, held, &request.headers, entropy::for_attempt());
         let Some((target, edits)) = equipped else {
             return Err(Error::new_in(ErrorType::InternalError));
         };

@@ -85,7 +85,7 @@ async fn one(
             let class = outcome.as_ref().map(|outcome| outcome.class);
             match outcome.filter(|outcome| attempts::is_turned_away(outcome.class)) {
                 Some(outcome) => {
-                    attempts::throttle_account(&mut slot, &outcome, attempts::backoff(&vendor));
+                    attempts::throttle_account(&mut slot, &outcome, vendor.profile.backoff);
                     Verdict::Neutral
                 }
                 None if attempts::is_failure(class, status) => Verdict::Failure,

@@ -200,7 +200,8 @@ async fn attempt(
 ) -> Result<Option<Answer>, Ended> {
     let now = Instant::now();
     let (number, left) = exchange.begin_attempt(now).map_err(Ended::Refused)?;
-    let head = head(exchange, request, body).map_err(|_| Ended::Refused(Refusal::GatewayFault))?;
+    let head =
+        head(exchange, &held, request, body).map_err(|_| Ended::Refused(Refusal::GatewayFault))?;
     let Some(way) = way(live, exchange, number, left).await else {
         let why = Failure::NoConnection(Unreachable::NameUnresolved);
         return ended(state, exchange, held, &why, false);
@@ -294,11 +295,12 @@ pub(super) async fn look(
 /// The head as the vendor gets it.
 fn head(
     exchange: &Exchange,
+    held: &Held,
     request: &RequestHeader,
     body: &Body,
 ) -> Result<RequestHeader, Box<Error>> {
     let mut head = request.clone();
-    let equipped = pipeline::equip(exchange, &head.headers, entropy::for_attempt());
+    let equipped = pipeline::equip(exchange, held, &head.headers, entropy::for_attempt());
     let Some((target, edits)) = equipped else {
         return Err(Error::new_in(ErrorType::InternalError));
     };

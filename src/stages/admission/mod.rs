@@ -21,6 +21,7 @@ mod tests;
 
 use crate::model::limits::{Priority, RateLimit};
 use crate::model::rates::Rate;
+pub use crate::profile::wait::Backoff;
 use budget::Budgets;
 use ceiling::Ceiling;
 use drain::{Drain, told};
@@ -142,15 +143,6 @@ pub enum Why {
     Quota,
     /// Too many sessions, or this one is busy.
     Session,
-}
-
-/// How waits grow where the vendor does not say how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
-    /// The first one at most.
-    pub base: Duration,
-    /// Any at most.
-    pub max: Duration,
 }
 
 /// An operator's pause.

@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 
 /// Parts that are remembered at a time; a vendor that names more is not listened to.
 const PARTS_MAX: usize = 10_000;
-/// Highest exponent of a back-off; every base has met its maximum long before.
-const EXPONENT_MAX: u32 = 16;
 
 /// A part of a vendor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -79,8 +77,7 @@ impl Parts {
             Some(before) => before.strikes.saturating_add(1),
             None => 1,
         };
-        let exponent = strikes.saturating_sub(1).min(EXPONENT_MAX);
-        let grown = backoff.base.saturating_mul(1 << exponent).min(backoff.max);
+        let grown = backoff.after(strikes.saturating_sub(1));
         // Upward only: a wait that was asked for is never cut.
         let entropy = if entropy.is_finite() { entropy.clamp(0.0, 1.0) } else { 0.0 };
         let wait = match hint.filter(|hint| !hint.is_zero()) {

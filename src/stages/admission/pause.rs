@@ -6,9 +6,6 @@ use std::time::Duration;
 /// Where a ramp ends for a pool without a limit, at least and at most.
 const TARGETS: std::ops::RangeInclusive<u32> = 2..=1_024;
 
-/// Highest exponent of a back-off; every base has met its maximum long before.
-const EXPONENT_MAX: u32 = 30;
-
 /// What the vendor has asked for.
 #[derive(Debug, Default)]
 pub struct Pause {
@@ -74,9 +71,7 @@ impl Pause {
         if let Some(hint) = hint.filter(|hint| !hint.is_zero()) {
             return hint.saturating_add(part(hint, entropy / 10.0));
         }
-        let exponent = self.throttles.saturating_sub(1).min(EXPONENT_MAX);
-        let factor = 1u32.checked_shl(exponent).unwrap_or(u32::MAX);
-        let most = backoff.base.saturating_mul(factor).min(backoff.max);
+        let most = backoff.after(self.throttles.saturating_sub(1));
         (most / 2).saturating_add(part(most, entropy / 2.0))
     }
 
