@@ -46,7 +46,7 @@ pub struct SharedPool {
 
 struct Inner {
     pool: Pool,
-    waiting: HashMap<Turn, oneshot::Sender<Held>>,
+    waiting: HashMap<Turn, oneshot::Sender<Come>>,
     /// Kept so that nobody allocates under the lock.
     admitted: Vec<(Turn, Held)>,
     /// When the timer looks again.
@@ -57,6 +57,9 @@ struct Inner {
     watchers: Vec<Weak<Notify>>,
     watched: (u32, u32, usize),
 }
+
+/// What comes to who waits: a slot, or the word that there is none.
+type Come = Result<Held, Refusal>;
 
 /// The right to have one request at the vendor. Dropping it gives it back.
 pub struct Slot {
@@ -105,7 +108,7 @@ impl SharedPool {
             Err(mut place) => {
                 let until = deadline.min(place.until);
                 match tokio::time::timeout_at(until.into(), &mut place.comes).await {
-                    Ok(Ok(held)) => held,
+                    Ok(Ok(come)) => come?,
                     Ok(Err(_)) => return Err(Refusal::GatewayDraining(1)),
                     Err(_) => {
                         let in_time = until < deadline;
@@ -132,17 +135,26 @@ impl SharedPool {
         if inner.closed {
             return Err(Refusal::GatewayDraining(1));
         }
-        let joined = match inner.pool.join(ticket, head, deadline, now).map_err(refusal)? {
-            Joined::Admitted(held) => Ok(held),
-            Joined::Waits(turn) => {
-                let (comes, turn_comes) = oneshot::channel();
-                inner.waiting.insert(turn, comes);
-                let until = now + inner.pool.wait_max();
-                Err(Place { pool: self.clone(), turn, until, comes: turn_comes })
+        let turn = match inner.pool.join(ticket, head, deadline, now).map_err(refusal)? {
+            Joined::Admitted(held) => {
+                self.settle(&mut inner, now);
+                return Ok(Ok(held));
+            }
+            Joined::Waits(turn) => turn,
+            Joined::Displaces { turn, displaced } => {
+                let wait = retry_after_seconds(inner.pool.estimate(ticket.priority, now));
+                if let Some(waits) = inner.forget(displaced) {
+                    // Who leaves just now needs not be told.
+                    let _ = waits.send(Err(Refusal::VendorQueueFull(wait)));
+                }
+                turn
             }
         };
+        let (comes, turn_comes) = oneshot::channel();
+        inner.waiting.insert(turn, comes);
+        let until = now + inner.pool.wait_max();
         self.settle(&mut inner, now);
-        Ok(joined)
+        Ok(Err(Place { pool: self.clone(), turn, until, comes: turn_comes }))
     }
 
     /// What a request is told whose turn did not come in time.
@@ -202,10 +214,10 @@ impl SharedPool {
             inner.pool.admit(now, &mut admitted);
             for (turn, held) in admitted.drain(..) {
                 let told = match inner.forget(turn) {
-                    Some(comes) => comes.send(held),
-                    None => Err(held),
+                    Some(comes) => comes.send(Ok(held)),
+                    None => Err(Ok(held)),
                 };
-                if let Err(held) = told {
+                if let Err(Ok(held)) = told {
                     // Nobody is there to have it.
                     inner.pool.release(held, Ended::Unused, now);
                 }
@@ -246,7 +258,7 @@ impl Inner {
 
 impl Inner {
     /// Nobody waits for this turn any more.
-    fn forget(&mut self, turn: Turn) -> Option<oneshot::Sender<Held>> {
+    fn forget(&mut self, turn: Turn) -> Option<oneshot::Sender<Come>> {
         let comes = self.waiting.remove(&turn);
         if self.waiting.is_empty() && self.waiting.capacity() > 2 * ROOM_KEPT {
             // What a crowd needed goes with its last one.
@@ -286,7 +298,7 @@ struct Place {
     turn: Turn,
     /// The longest that anybody waits in this pool.
     until: Instant,
-    comes: oneshot::Receiver<Held>,
+    comes: oneshot::Receiver<Come>,
 }
 
 impl Drop for Place {
@@ -296,7 +308,7 @@ impl Drop for Place {
         inner.forget(self.turn);
         inner.pool.leave(self.turn, now);
         // Its turn came a moment ago: nobody uses the slot.
-        if let Ok(held) = self.comes.try_recv() {
+        if let Ok(Ok(held)) = self.comes.try_recv() {
             inner.pool.release(held, Ended::Unused, now);
         }
         self.pool.settle(&mut inner, now);

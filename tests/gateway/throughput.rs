@@ -378,3 +378,38 @@ async fn ten_thousand_requests_that_leave_leave_nothing() {
         wait_for("nobody", async || (depth().await == (0, 0)).then_some(())).await;
     }
 }
+
+/// A client that fills the queue gives its last places to others, and is told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_client_does_not_take_the_whole_queue() {
+    let vendor = Vendor::answering(|_| Reply::Hang).await;
+    let lines = "concurrency = 1\nqueue = { max_waiting = 20, max_wait = \"10m\" }";
+    let to = to_vendor(vendor.address, lines, "deadline = \"10m\"");
+    let folder = Folder::with(&format!("{HEAD}{to}"));
+    for number in [2, 3] {
+        folder.write(&format!("policies/client-{number}.toml"), &policy(number));
+    }
+    let gateway = UnderTest::start_in(folder).await;
+    let ask = async |number: u8| {
+        let mut raw = gateway.connect().await.bare();
+        let shown = api_key::make([100 + number; 32]);
+        raw.send(format!("GET /v/a HTTP/1.1\r\nHost: gw\r\nX-API-Key: {shown}\r\n\r\n")).await;
+        raw
+    };
+    let depth = "erpgate_pool_queue_depth{pool=\"v\"}";
+    let mut greedy = Vec::new();
+    for waiting in 0..=20 {
+        greedy.push(ask(2).await);
+        let is = f64::from(waiting);
+        wait_for("its place", async || (gateway.metric(depth).await == is).then_some(())).await;
+    }
+    assert_eq!(ask(2).await.answer().await.slug(), "vendor-queue-full");
+    let other = ask(3).await;
+    let mut last = greedy.pop().expect("the last one");
+    let answer = last.answer().await;
+    assert_eq!((answer.status, answer.slug().as_str()), (503, "vendor-queue-full"));
+    assert!(answer.field("retry-after").is_some());
+    assert_eq!(gateway.metric(depth).await, 20.0);
+    drop((other, greedy));
+    wait_for("nobody", async || (gateway.metric(depth).await == 0.0).then_some(())).await;
+}

@@ -32,10 +32,15 @@ impl Pool {
         let latest = self.moment(deadline).min(now.saturating_add(self.policy.wait_max));
         self.check_wait(ticket, latest, now)?;
         // Who comes back was counted when it came first; no more of them can be than were in use.
-        if !head && self.queue.len() >= self.policy.waiting_max {
-            return Err(Full::QueueFull(self.estimate_at(ticket.priority, now)));
+        if head || self.queue.len() < self.policy.waiting_max {
+            return Ok(Joined::Waits(self.queue.push(ticket, head)));
         }
-        Ok(Joined::Waits(self.queue.push(ticket, head)))
+        // Nobody takes all places for himself.
+        let Some(displaced) = self.queue.displaced_by(ticket) else {
+            return Err(Full::QueueFull(self.estimate_at(ticket.priority, now)));
+        };
+        self.queue.remove(displaced);
+        Ok(Joined::Displaces { turn: self.queue.push(ticket, head), displaced })
     }
 
     /// Refuses what can't succeed, whatever the others do: only certain ends count here.

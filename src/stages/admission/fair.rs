@@ -36,6 +36,20 @@ impl Flow {
     fn len(&self) -> usize {
         self.reads.len() + self.writes.len()
     }
+
+    fn crowd(&self) -> u64 {
+        crowd(self.len(), self.share)
+    }
+
+    /// The place that would be served last.
+    fn last(&self) -> Option<u64> {
+        self.reads.last().into_iter().chain(self.writes.last()).max().copied()
+    }
+}
+
+/// How many wait for each share, in parts of one request.
+pub fn crowd(waiting: usize, share: u32) -> u64 {
+    (waiting as u64).saturating_mul(1 << 20) / u64::from(share.max(1))
 }
 
 /// The queue of one class.
@@ -50,6 +64,8 @@ pub struct Fair {
     waiting: BTreeSet<(Tag, u64)>,
     reading: BTreeSet<(Tag, u64)>,
     remembered: BTreeSet<(Tag, u64)>,
+    /// Those that wait, in the order of how much they wait with for their share.
+    crowds: BTreeSet<(u64, u64)>,
     len: usize,
 }
 
@@ -62,6 +78,18 @@ impl Fair {
     /// Whether there is anybody to take.
     pub fn has(&self, reads_only: bool) -> bool {
         !if reads_only { self.reading.is_empty() } else { self.waiting.is_empty() }
+    }
+
+    /// How many of a client wait.
+    pub fn len_of(&self, client: &str) -> usize {
+        let flow = self.numbers.get(client).and_then(|number| self.flows.get(number));
+        flow.map_or(0, Flow::len)
+    }
+
+    /// How much the client waits with that waits with most for its share, and the last place of it.
+    pub fn largest(&self) -> Option<(u64, u64)> {
+        let (crowd, flow) = *self.crowds.last()?;
+        Some((crowd, self.flows.get(&flow)?.last()?))
     }
 
     /// Puts a place behind the smaller ones of its client; gives the number of the client's flow.
@@ -131,6 +159,7 @@ impl Fair {
     fn change<T>(&mut self, number: u64, change: impl FnOnce(&mut Flow) -> T) -> Option<T> {
         let flow = self.flows.get_mut(&number)?;
         let before = (flow.tag, number);
+        self.crowds.remove(&(flow.crowd(), number));
         for order in [&mut self.waiting, &mut self.reading, &mut self.remembered] {
             order.remove(&before);
         }
@@ -138,6 +167,9 @@ impl Fair {
         let after = (flow.tag, number);
         if !flow.reads.is_empty() {
             self.reading.insert(after);
+        }
+        if flow.len() > 0 {
+            self.crowds.insert((flow.crowd(), number));
         }
         let order = if flow.len() > 0 { &mut self.waiting } else { &mut self.remembered };
         order.insert(after);
@@ -168,6 +200,7 @@ impl Fair {
     #[cfg(test)]
     pub fn known(&self) -> usize {
         let orders = self.waiting.len() + self.remembered.len();
+        assert_eq!(self.crowds.len(), self.waiting.len());
         self.flows.len().max(self.numbers.len()).max(orders).max(self.reading.len())
     }
 }

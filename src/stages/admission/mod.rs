@@ -93,6 +93,13 @@ pub enum Joined {
     Admitted(Held),
     /// It has to be waited for; [`Pool::admit`] will name the turn.
     Waits(Turn),
+    /// The same, in the place of another one in a full queue, who waits no longer.
+    Displaces {
+        /// The newcomer's.
+        turn: Turn,
+        /// The one who has to be told.
+        displaced: Turn,
+    },
 }
 
 /// Why nobody may wait, with the time after which it is worth trying again.

@@ -3,7 +3,7 @@
 //! High goes before normal and normal before low, but not for ever: of any [`ROUND`] admissions
 //! that a lower class could have had, one is its own.
 
-use super::fair::Fair;
+use super::fair::{Fair, crowd};
 use super::{Ticket, Turn};
 use crate::model::limits::Priority;
 use std::collections::BTreeMap;
@@ -68,6 +68,22 @@ impl Queue {
         let flow = self.class_mut(*priority).push(client, *share, *writes, place);
         self.places.insert(place, Place { priority: *priority, flow, writes: *writes });
         Turn(place)
+    }
+
+    /// Finds somebody who gives his place in a full queue to a newcomer: the last comer of a lower
+    /// class, or of the client of the same class that waits with more for its share than the
+    /// newcomer's would. Nobody who has had his turn before gives it away.
+    pub fn displaced_by(&self, ticket: &Ticket) -> Option<Turn> {
+        let mut lower = CLASSES.into_iter().rev().take_while(|class| *class < ticket.priority);
+        let (_, place) = match lower.find_map(|class| self.class(class).largest()) {
+            Some(largest) => largest,
+            None => {
+                let class = self.class(ticket.priority);
+                let own = crowd(class.len_of(&ticket.client) + 1, ticket.share);
+                class.largest().filter(|(largest, _)| *largest > own)?
+            }
+        };
+        (place >= ORDINARY).then_some(Turn(place))
     }
 
     /// Waits no longer; whether it did.
@@ -162,6 +178,35 @@ mod tests {
             let high = window.iter().filter(|class| **class == Priority::High).count();
             assert!(high >= 13, "{window:?}");
         }
+    }
+
+    #[test]
+    fn a_full_queue_makes_room_for_who_waits_with_less() {
+        let mut queue = Queue::default();
+        let turns: Vec<Turn> =
+            (0..10).map(|_| queue.push(&ticket("greedy", Priority::Normal), false)).collect();
+        for (client, priority, displaces) in [
+            // One of the greedy client's own waits with more than the others' would.
+            ("greedy", Priority::Normal, false),
+            ("other", Priority::Normal, true),
+            ("other", Priority::High, true),
+            ("greedy", Priority::High, true),
+            ("other", Priority::Low, false),
+        ] {
+            let displaced = queue.displaced_by(&ticket(client, priority));
+            let expected = turns.last().copied().filter(|_| displaces);
+            assert_eq!(displaced, expected, "{client} {priority:?}");
+        }
+        // With ten times the share, ten times as many are no more than one.
+        let large = Ticket { share: 10, ..ticket("large", Priority::High) };
+        let mut queue = Queue::default();
+        let _: Vec<Turn> = (0..10).map(|_| queue.push(&large, false)).collect();
+        assert_eq!(queue.displaced_by(&ticket("small", Priority::High)), None);
+        // Those who came back stay.
+        let mut queue = Queue::default();
+        let back = ticket("greedy", Priority::Low);
+        let _: Vec<Turn> = (0..10).map(|_| queue.push(&back, true)).collect();
+        assert_eq!(queue.displaced_by(&ticket("other", Priority::High)), None);
     }
 
     #[test]

@@ -397,3 +397,32 @@ fn ten_thousand_who_come_and_go_leave_nothing() {
     assert_eq!((pool.waiting(), pool.in_use(), pool.queue.known()), (0, 0, 0));
     assert_eq!((pool.waiting_by_client().count(), bench.wake()), (0, None));
 }
+
+#[test]
+fn who_was_turned_away_comes_back_into_a_full_queue() {
+    let mut bench = Bench::new(Policy { waiting_max: 2, ..policy(1) });
+    let held = bench.enter(&normal("a"));
+    bench.wait(&normal("b"));
+    bench.wait(&normal("b"));
+    throttle(&mut bench, held, Throttle::Rate, Some(seconds(1)));
+    let now = bench.now();
+    let back = bench.pool.join(&normal("a"), true, now + FAR, now);
+    assert!(matches!(back, Ok(Joined::Waits(_))), "{back:?}");
+}
+
+#[test]
+fn one_client_does_not_take_all_places_of_the_queue() {
+    let mut bench = Bench::new(Policy { waiting_max: 100, ..policy(1) });
+    let _held = bench.enter(&normal("greedy"));
+    let turns: Vec<Turn> = (0..100).map(|_| bench.wait(&normal("greedy"))).collect();
+    assert!(matches!(bench.join(&normal("greedy")), Err(Full::QueueFull(_))));
+    for (number, client) in ["other", "third", "other"].into_iter().enumerate() {
+        match bench.join(&normal(client)) {
+            Ok(Joined::Displaces { displaced, .. }) => {
+                assert_eq!(Some(&displaced), turns.get(99 - number));
+            }
+            joined => panic!("{joined:?}"),
+        }
+        assert_eq!(bench.pool.waiting(), 100);
+    }
+}

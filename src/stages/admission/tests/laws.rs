@@ -191,6 +191,18 @@ impl Model {
                 let at = if head { heads } else { queue.len() };
                 queue.insert(at, Waiter { turn, head, writes });
             }
+            Ok(Joined::Displaces { turn, displaced }) => {
+                assert!(full && !head);
+                // The last of a lower class, or of a client with more of the same one.
+                let lost = self.waiting.iter_mut().find_map(|((_, from), queue)| {
+                    let last = queue.last().filter(|waiter| waiter.turn == displaced)?;
+                    assert!(!last.head && *from >= class);
+                    queue.pop()
+                });
+                assert!(lost.is_some());
+                let queue = self.waiting.entry((client, class)).or_default();
+                queue.push(Waiter { turn, head, writes });
+            }
             Err(Full::QueueFull(_)) => assert!(full && !head),
             Err(Full::Paused(_)) => {
                 let hold = self.bench.pool.on_hold(now).unwrap();

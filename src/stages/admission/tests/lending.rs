@@ -82,7 +82,7 @@ impl Process {
         match self.pool.join(&normal("a"), false, now + FAR, now) {
             Ok(Joined::Admitted(held)) => self.held.push(held),
             Ok(Joined::Waits(turn)) => self.waiting.push(turn),
-            Err(full) => panic!("{full:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -145,7 +145,7 @@ impl Simulation {
                 self.waiting.insert(turn, (client, number, asked));
                 self.backlog[client] += 1;
             }
-            Err(full) => panic!("{full:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
