@@ -132,7 +132,9 @@ async fn whoever_waits_goes_on() {
                 (shown(&gateway).await["queue"] == json!({ "tester": 1 })).then_some(())
             })
             .await;
-            assert_eq!(shown(&gateway).await["estimate_seconds"]["high"], 300);
+            let estimate = shown(&gateway).await["estimate_seconds"]["high"].as_u64();
+            // The pause is as long as that, less what has passed of it.
+            assert!(estimate.is_some_and(|seconds| (200..=300).contains(&seconds)), "{estimate:?}");
             done(&gateway, RESUME, json!({})).await;
         }
         assert_eq!(waiting.await.expect("no panic").status, 200, "{end}");
