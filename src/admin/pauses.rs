@@ -73,7 +73,7 @@ pub async fn resume(
 }
 
 fn is_known(state: &State, name: &str) -> bool {
-    Sight::of(state, &state.snapshot.load(), name).is_some()
+    state.snapshot.load().config.vendors.iter().any(|vendor| *vendor.name == *name)
 }
 
 /// Writes it down, puts it in force, and tells what is so now. A client that hangs up stops none

@@ -282,8 +282,6 @@ impl ProxyHttp for Hooks {
                 let again = exchange.again();
                 ctx.count_attempt(again);
                 ctx.again = true;
-                // For the case that pingora counts no further attempt.
-                ctx.pending = Some(Refusal::VendorPaused(1));
                 return Err(refused());
             }
             Err(refusal) => {
