@@ -59,6 +59,8 @@ pub struct Exchange {
     pub vendor: VendorSide,
     /// What is known of earlier attempts.
     pub repeat: Repeat,
+    /// Whether it is a write under an idempotency key.
+    pub keyed: bool,
     /// What was answered in the vendor's place.
     pub refusal: Option<Refusal>,
     /// What went wrong, for operators.
@@ -226,6 +228,7 @@ impl Exchange {
         Attempt {
             sent: self.vendor.sent,
             reads: self.taken.as_ref().is_none_or(|taken| taken.reads),
+            keyed: self.keyed,
             deadline_passed: self.taken.is_some() && self.time_left(now).is_zero(),
         }
     }

@@ -56,6 +56,7 @@ pub fn receive(
         bounds: None,
         vendor: VendorSide::default(),
         repeat: Repeat::default(),
+        keyed: false,
         refusal: None,
         reason: None,
         bytes_in: 0,

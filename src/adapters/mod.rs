@@ -1,5 +1,5 @@
-//! The doors to the world: log, metrics, clock and entropy, files, name resolution, and the
-//! issuers of tokens.
+//! The doors to the world: log, metrics, clock and entropy, files, name resolution, the ledger of
+//! protected writes, and the issuers of tokens.
 
 pub mod body;
 pub mod clock;
@@ -7,6 +7,7 @@ pub mod entropy;
 pub mod failed_auth;
 pub mod introspection;
 pub mod key_source;
+pub mod ledger;
 pub mod log;
 pub mod metrics;
 pub mod resolver;

@@ -90,6 +90,9 @@ impl Urls {
         let mut config = config.with_vendor_urls(&of_vendor).with_issuer_urls(&of_issuer);
         let folder = path.parent().unwrap_or(Path::new("."));
         config.server.handover = folder.join("data/sandbox/handover.sock");
+        config.ledger.path = folder.join("data/sandbox/ledger.db");
+        config.ledger.create = true;
+        config.ledger.encryption_key = None;
         config
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod pools;
 pub mod problem;
+pub mod protection;
 pub mod raw;
 pub mod resolve;
 pub mod schema;
@@ -15,6 +16,7 @@ pub use crate::model::base_url::BaseUrl;
 pub use crate::stages::forwarding::request::Forwarded;
 pub use crate::stages::validation::path::AllowInPath;
 pub use pools::{Circuit, Handling, Pool};
+pub use protection::{Ledger, Protection, VendorKey};
 
 use crate::model::digest::Sha256;
 use crate::model::methods::MethodSet;
@@ -49,6 +51,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[[issuer]]`, no two of the same name.
     pub issuers: Vec<Arc<Issuer>>,
+    /// `[ledger]`.
+    pub ledger: Ledger,
     /// The policies folder.
     pub policies: Policies,
     /// `[pools.NAME]`, and the pools of vendors that have one of their own.
@@ -268,6 +272,8 @@ pub struct Vendor {
     pub reserved: Vec<HeaderName>,
     /// What its answers mean: its own matchers, then the profile's.
     pub outcomes: Matchers,
+    /// What it is sent in the place of a client's key: its own, else the profile's.
+    pub vendor_key: Option<VendorKey>,
 }
 
 impl Vendor {
@@ -377,6 +383,8 @@ pub struct Route {
     pub serialize_by: Option<usize>,
     /// What a path may hold in spite of being ambiguous.
     pub allow_in_path: AllowInPath,
+    /// How its writes are protected.
+    pub protection: Protection,
 }
 
 /// One entry of a route's `reads`.

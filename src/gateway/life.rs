@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::holds;
 use crate::identity::{Issuers, Means};
 use crate::limits::kept::Keeper;
+use crate::refusal::document::Circumstances;
 use crate::refusal::{Executed, Refusal};
 use crate::state::{Phase, Snapshot, State};
 use crate::tls::{self, ListenerTlsState};
@@ -232,7 +233,9 @@ fn malformed_answer(state: &Arc<State>) -> MalformedAnswer {
         let refusal = Refusal::RequestMalformed("The request's head can't be parsed.");
         let snapshot = state.snapshot.load();
         let name = &snapshot.config.server.name;
-        let reply = replies::make(&refusal, &id, Executed::No, None, name, state.clock.date());
+        let (correlation_id, executed) = (&*id, Executed::No);
+        let of = Circumstances { correlation_id, executed, keyed: false, vendor: None };
+        let reply = replies::make(&refusal, &of, name, state.clock.date());
         let unknown = "unknown";
         state.metrics.refusals.with_label_values(&[refusal.slug(), unknown, unknown]).inc();
         state.metrics.requests.with_label_values(&[unknown, unknown, "other", "400"]).inc();

@@ -2,8 +2,8 @@
 
 use super::connection::Connection;
 use crate::exchange::Exchange;
+use crate::refusal::Refusal;
 use crate::refusal::document::{self, Circumstances, MEDIA_TYPE, VendorFacts};
-use crate::refusal::{Executed, Refusal};
 use crate::stages::correlation::CORRELATION_ID;
 use crate::stages::forwarding::answer::PROXY_STATUS;
 use crate::stages::outcome;
@@ -38,23 +38,25 @@ pub fn of(refusal: &Refusal, exchange: &Exchange, date: HeaderValue) -> Reply {
         code: side.throttled.as_ref().and_then(|throttled| throttled.code.as_deref()),
         request_id: side.request_id.as_deref(),
     });
-    let executed = outcome::executed(refusal, exchange.attempt(Instant::now()));
-    let pseudonym = &exchange.snapshot.config.server.name;
-    make(refusal, exchange.correlation.id(), executed, vendor, pseudonym, date)
+    let attempt = exchange.attempt(Instant::now());
+    let circumstances = Circumstances {
+        correlation_id: exchange.correlation.id(),
+        executed: outcome::executed(refusal, attempt),
+        keyed: attempt.keyed,
+        vendor,
+    };
+    make(refusal, &circumstances, &exchange.snapshot.config.server.name, date)
 }
 
 /// Makes the answer for a refusal of which nothing more is known than this.
 pub fn make(
     refusal: &Refusal,
-    correlation_id: &str,
-    executed: Executed,
-    vendor: Option<VendorFacts<'_>>,
+    circumstances: &Circumstances<'_>,
     pseudonym: &str,
     date: HeaderValue,
 ) -> Reply {
-    let received = vendor.as_ref().and_then(|vendor| vendor.status);
-    let circumstances = Circumstances { correlation_id, executed, vendor };
-    let body = document::write(refusal, &circumstances);
+    let received = circumstances.vendor.as_ref().and_then(|vendor| vendor.status);
+    let body = document::write(refusal, circumstances);
     let mut proxy_status = format!("{pseudonym}; error={}", refusal.proxy_status());
     if let Some(status) = received {
         proxy_status.push_str(&format!("; received-status={status}"));
@@ -70,7 +72,7 @@ pub fn make(
             fields.push((name, value));
         }
     };
-    put(CORRELATION_ID, correlation_id);
+    put(CORRELATION_ID, circumstances.correlation_id);
     put(PROXY_STATUS, &proxy_status);
     if let Refusal::MethodNotAllowed(allowed) = refusal {
         put(header::ALLOW, &allowed.allow());

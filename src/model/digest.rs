@@ -1,6 +1,6 @@
 //! SHA-256 values: of API keys, of certificates.
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use std::fmt;
 
 /// A SHA-256 value.
@@ -10,8 +10,12 @@ pub struct Sha256(pub [u8; 32]);
 impl Sha256 {
     /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Sha256 {
+        Sha256::taken(digest(&SHA256, bytes).as_ref())
+    }
+
+    fn taken(bytes: &[u8]) -> Sha256 {
         let mut value = [0; 32];
-        for (to, from) in value.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
+        for (to, from) in value.iter_mut().zip(bytes) {
             *to = *from;
         }
         Sha256(value)
@@ -56,6 +60,34 @@ impl fmt::Debug for Sha256 {
     }
 }
 
+/// A digest of bytes that come in pieces.
+#[derive(Clone)]
+pub struct Pieces(Context);
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Pieces(Context::new(&SHA256))
+    }
+}
+
+impl Pieces {
+    /// The next piece.
+    pub fn add(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// Of all of them.
+    pub fn finish(self) -> Sha256 {
+        Sha256::taken(self.0.finish().as_ref())
+    }
+}
+
+impl fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pieces(…)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +105,15 @@ mod tests {
         let pairs: Vec<String> =
             ABC.as_bytes().chunks(2).map(|p| String::from_utf8_lossy(p).into_owned()).collect();
         assert_eq!(Sha256::parse(&pairs.join(":")), Some(abc));
+    }
+
+    #[test]
+    fn pieces_are_one_digest() {
+        let mut pieces = Pieces::default();
+        for piece in ["a", "", "bc"] {
+            pieces.add(piece.as_bytes());
+        }
+        assert_eq!(pieces.finish(), Sha256::of(b"abc"));
     }
 
     #[test]

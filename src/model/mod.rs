@@ -6,6 +6,7 @@ pub mod days;
 pub mod digest;
 pub mod limits;
 pub mod methods;
+pub mod moment;
 pub mod path;
 pub mod percent;
 pub mod query;

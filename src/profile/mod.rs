@@ -34,6 +34,9 @@ pub struct Profile {
     pub backoff: Backoff,
     /// What its answers say of what is left.
     pub budgets: Vec<Budget>,
+    /// Request fields by which a write means something else: they are part of what a key stands
+    /// for.
+    pub semantic_headers: Vec<HeaderName>,
 }
 
 /// The profiles that come with erpgate: name and text.

@@ -13,6 +13,8 @@ pub struct Circumstances<'a> {
     pub correlation_id: &'a str,
     /// Whether the vendor acted.
     pub executed: Executed,
+    /// Whether it came under an idempotency key.
+    pub keyed: bool,
     /// The vendor, where one was asked.
     pub vendor: Option<VendorFacts<'a>>,
 }
@@ -43,7 +45,7 @@ pub fn write(refusal: &Refusal, circumstances: &Circumstances<'_>) -> Vec<u8> {
     put("code", refusal.slug().into());
     put("action", refusal.action().into());
     put("executed", executed.as_str().into());
-    put("retryable", refusal.retryable(executed).into());
+    put("retryable", refusal.retryable(executed, circumstances.keyed).into());
     if let Some(seconds) = refusal.retry_after() {
         put("retry_after", seconds.into());
     }
@@ -77,6 +79,7 @@ impl Executed {
         match self {
             Executed::No => "no",
             Executed::Unknown => "unknown",
+            Executed::Yes => "yes",
         }
     }
 }
@@ -91,6 +94,7 @@ mod tests {
         let circumstances = Circumstances {
             correlation_id: "0192-abcdef",
             executed: Executed::No,
+            keyed: false,
             vendor: Some(VendorFacts {
                 name: "netsuite",
                 status: None,
@@ -115,8 +119,10 @@ mod tests {
 
     #[test]
     fn an_unknown_outcome_is_not_retryable() {
-        assert!(Refusal::VendorTimeout.retryable(Executed::No));
-        assert!(!Refusal::VendorTimeout.retryable(Executed::Unknown));
-        assert!(!Refusal::RouteNotFound.retryable(Executed::No));
+        assert!(Refusal::VendorTimeout.retryable(Executed::No, false));
+        assert!(!Refusal::VendorTimeout.retryable(Executed::Unknown, false));
+        assert!(Refusal::VendorTimeout.retryable(Executed::Unknown, true), "with the same key");
+        assert!(!Refusal::RouteNotFound.retryable(Executed::No, true));
+        assert!(!Refusal::AnswerNotKept(Executed::No).retryable(Executed::No, true));
     }
 }

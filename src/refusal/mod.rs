@@ -62,6 +62,24 @@ pub enum Refusal {
     IssuerUnavailable(u32),
     /// Credentials from this address failed too often; seconds until the next is looked at.
     HeldOff(u32),
+    /// The write needs an idempotency key and has none.
+    IdempotencyKeyMissing,
+    /// The idempotency key can't be one; the words say why.
+    IdempotencyKeyInvalid(&'static str),
+    /// Another request came with this key before.
+    IdempotencyKeyReused,
+    /// The first request with this key is under way; seconds until it may be asked for again.
+    RequestInFlight(u32),
+    /// Nobody can know what became of the first request with this key.
+    OutcomeUnknown,
+    /// The first request with this key is settled, but its answer is not kept; whether the vendor
+    /// acted.
+    AnswerNotKept(Executed),
+    /// The vendor has answered, but its answer could not be made durable, and so is not given;
+    /// whether the vendor acted.
+    AnswerUndelivered(Executed),
+    /// Protected writes can't be written down; seconds until it may be tried again.
+    LedgerUnavailable(u32),
     /// The client is faster than it may be; seconds until the next may come.
     RateLimited(u32),
     /// The client has used up what it has for a day; seconds until the next day.
@@ -99,7 +117,7 @@ pub enum Refusal {
 }
 
 /// Every slug, in the order of the contract's table.
-pub const SLUGS: [&str; 39] = [
+pub const SLUGS: [&str; 46] = [
     "route-not-found",
     "method-not-allowed",
     "method-unknown",
@@ -125,6 +143,12 @@ pub const SLUGS: [&str; 39] = [
     "rate-limited",
     "quota-exhausted",
     "concurrency-limited",
+    "idempotency-key-missing",
+    "idempotency-key-invalid",
+    "idempotency-key-reused",
+    "request-in-flight",
+    "outcome-unknown",
+    "answer-not-kept",
     "vendor-queue-full",
     "vendor-queue-timeout",
     "vendor-paused",
@@ -138,6 +162,7 @@ pub const SLUGS: [&str; 39] = [
     "deadline-exceeded",
     "gateway-overloaded",
     "gateway-draining",
+    "ledger-unavailable",
     "gateway-fault",
 ];
 
@@ -172,6 +197,9 @@ pub enum Unreachable {
 pub enum Invalid {
     /// The connection ended before the head was complete.
     Incomplete,
+    /// The body of the answer to a protected write broke off; whether the vendor acted, as its
+    /// status says.
+    Cut(Executed),
     /// The bytes are not HTTP, or break its rules.
     Protocol,
     /// A status that does not exist, or a switch of protocols that nobody asked for.
@@ -185,6 +213,8 @@ pub enum Executed {
     No,
     /// Nobody can know from here.
     Unknown,
+    /// It did.
+    Yes,
 }
 
 impl Refusal {
@@ -216,6 +246,13 @@ impl Refusal {
             Refusal::HeldOff(_) | Refusal::RateLimited(_) => "rate-limited",
             Refusal::QuotaExhausted(_) => "quota-exhausted",
             Refusal::ConcurrencyLimited(_) => "concurrency-limited",
+            Refusal::IdempotencyKeyMissing => "idempotency-key-missing",
+            Refusal::IdempotencyKeyInvalid(_) => "idempotency-key-invalid",
+            Refusal::IdempotencyKeyReused => "idempotency-key-reused",
+            Refusal::RequestInFlight(_) => "request-in-flight",
+            Refusal::OutcomeUnknown => "outcome-unknown",
+            Refusal::AnswerNotKept(_) => "answer-not-kept",
+            Refusal::LedgerUnavailable(_) => "ledger-unavailable",
             Refusal::VendorQueueFull(_) => "vendor-queue-full",
             Refusal::VendorQueueTimeout(_) => "vendor-queue-timeout",
             Refusal::VendorPaused(_) => "vendor-paused",
@@ -229,7 +266,7 @@ impl Refusal {
             Refusal::VendorCredentialRejected => "vendor-credential-rejected",
             Refusal::VendorTimeout => "vendor-timeout",
             Refusal::DeadlineExceeded => "deadline-exceeded",
-            Refusal::GatewayFault => "gateway-fault",
+            Refusal::GatewayFault | Refusal::AnswerUndelivered(_) => "gateway-fault",
         }
     }
 
@@ -239,7 +276,9 @@ impl Refusal {
             Refusal::RequestMalformed(_)
             | Refusal::PathAmbiguous(_)
             | Refusal::HostMissing
-            | Refusal::CredentialsAmbiguous(_) => 400,
+            | Refusal::CredentialsAmbiguous(_)
+            | Refusal::IdempotencyKeyMissing
+            | Refusal::IdempotencyKeyInvalid(_) => 400,
             Refusal::CredentialsMissing | Refusal::TokenInvalid(_) | Refusal::TokenExpired(_) => {
                 401
             }
@@ -251,15 +290,19 @@ impl Refusal {
             Refusal::RouteNotFound => 404,
             Refusal::MethodNotAllowed(_) => 405,
             Refusal::RequestTimeout => 408,
+            Refusal::RequestInFlight(_) | Refusal::OutcomeUnknown | Refusal::AnswerNotKept(_) => {
+                409
+            }
             Refusal::PayloadTooLarge(_) => 413,
             Refusal::UriTooLong(_) => 414,
             Refusal::MisdirectedRequest => 421,
+            Refusal::IdempotencyKeyReused => 422,
             Refusal::HeldOff(_)
             | Refusal::RateLimited(_)
             | Refusal::QuotaExhausted(_)
             | Refusal::ConcurrencyLimited(_) => 429,
             Refusal::HeaderTooLarge(_) => 431,
-            Refusal::GatewayFault => 500,
+            Refusal::GatewayFault | Refusal::AnswerUndelivered(_) => 500,
             Refusal::MethodUnknown | Refusal::UpgradeRefused => 501,
             Refusal::LoopDetected
             | Refusal::VendorUnreachable(_)
@@ -272,7 +315,8 @@ impl Refusal {
             | Refusal::VendorPaused(_)
             | Refusal::VendorCircuitOpen(_)
             | Refusal::GatewayOverloaded(_)
-            | Refusal::GatewayDraining(_) => 503,
+            | Refusal::GatewayDraining(_)
+            | Refusal::LedgerUnavailable(_) => 503,
             Refusal::VendorTimeout | Refusal::DeadlineExceeded => 504,
         }
     }
@@ -283,7 +327,8 @@ impl Refusal {
             Refusal::RequestMalformed(why)
             | Refusal::PathAmbiguous(why)
             | Refusal::HeaderTooLarge(why)
-            | Refusal::CredentialsAmbiguous(why) => Some(why),
+            | Refusal::CredentialsAmbiguous(why)
+            | Refusal::IdempotencyKeyInvalid(why) => Some(why),
             _ => None,
         }
     }
@@ -316,6 +361,14 @@ impl Refusal {
             Refusal::RateLimited(_)
             | Refusal::QuotaExhausted(_)
             | Refusal::ConcurrencyLimited(_) => "rate-limit",
+            Refusal::IdempotencyKeyMissing
+            | Refusal::IdempotencyKeyInvalid(_)
+            | Refusal::IdempotencyKeyReused
+            | Refusal::RequestInFlight(_)
+            | Refusal::OutcomeUnknown
+            | Refusal::AnswerNotKept(_)
+            | Refusal::AnswerUndelivered(_)
+            | Refusal::LedgerUnavailable(_) => "idempotency",
             Refusal::VendorQueueFull(_)
             | Refusal::VendorQueueTimeout(_)
             | Refusal::VendorPaused(_) => "admission",
@@ -338,7 +391,9 @@ impl Refusal {
             Refusal::RouteNotFound => "destination_not_found",
             Refusal::LoopDetected => "proxy_loop_detected",
             Refusal::VendorUnreachable(why) => why.proxy_status(),
-            Refusal::VendorResponseInvalid(Invalid::Incomplete) => "http_response_incomplete",
+            Refusal::VendorResponseInvalid(Invalid::Incomplete | Invalid::Cut(_)) => {
+                "http_response_incomplete"
+            }
             Refusal::VendorResponseInvalid(_) | Refusal::VendorRedirectRefused => {
                 "http_protocol_error"
             }
@@ -356,13 +411,16 @@ impl Refusal {
             | Refusal::GatewayOverloaded(_)
             | Refusal::GatewayDraining(_) => "proxy_internal_error",
             Refusal::VendorTimeout | Refusal::DeadlineExceeded => "http_response_timeout",
-            Refusal::GatewayFault => "proxy_internal_error",
+            Refusal::GatewayFault
+            | Refusal::LedgerUnavailable(_)
+            | Refusal::AnswerUndelivered(_) => "proxy_internal_error",
             _ => "http_request_error",
         }
     }
 
-    /// Whether the same request may be sent again as it is, given what is known of the vendor.
-    pub fn retryable(&self, executed: Executed) -> bool {
+    /// Whether the same request may be sent again as it is, given what is known of the vendor;
+    /// `keyed`: under an idempotency key, by which nothing is done twice.
+    pub fn retryable(&self, executed: Executed, keyed: bool) -> bool {
         match self {
             Refusal::RequestTimeout
             | Refusal::IssuerUnavailable(_)
@@ -377,9 +435,17 @@ impl Refusal {
             | Refusal::GatewayOverloaded(_)
             | Refusal::GatewayDraining(_)
             | Refusal::VendorUnreachable(_)
-            | Refusal::VendorResponseInvalid(_)
+            | Refusal::VendorResponseInvalid(
+                Invalid::Incomplete | Invalid::Protocol | Invalid::Status,
+            )
             | Refusal::VendorTimeout
-            | Refusal::DeadlineExceeded => executed == Executed::No,
+            | Refusal::DeadlineExceeded
+            | Refusal::LedgerUnavailable(_) => {
+                executed == Executed::No || (keyed && executed == Executed::Unknown)
+            }
+            Refusal::RequestInFlight(_)
+            | Refusal::OutcomeUnknown
+            | Refusal::AnswerUndelivered(_) => true,
             _ => false,
         }
     }
@@ -398,7 +464,9 @@ impl Refusal {
             | Refusal::VendorPaused(seconds)
             | Refusal::VendorCircuitOpen(seconds)
             | Refusal::GatewayOverloaded(seconds)
-            | Refusal::GatewayDraining(seconds) => Some(*seconds),
+            | Refusal::GatewayDraining(seconds)
+            | Refusal::RequestInFlight(seconds)
+            | Refusal::LedgerUnavailable(seconds) => Some(*seconds),
             _ => None,
         }
     }

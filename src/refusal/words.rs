@@ -1,6 +1,6 @@
 //! The words of each refusal: its title, what happened, and what to do about it.
 
-use super::{Invalid, Refusal, Unreachable};
+use super::{Executed, Invalid, Refusal, Unreachable};
 
 impl Refusal {
     /// Short name of the kind of problem: the same for each occurrence (RFC 9457 §3.1.3).
@@ -31,6 +31,13 @@ impl Refusal {
             Refusal::HeldOff(_) | Refusal::RateLimited(_) => "Too many requests",
             Refusal::QuotaExhausted(_) => "Quota exhausted",
             Refusal::ConcurrencyLimited(_) => "Too many requests at a time",
+            Refusal::IdempotencyKeyMissing => "Idempotency key missing",
+            Refusal::IdempotencyKeyInvalid(_) => "Idempotency key invalid",
+            Refusal::IdempotencyKeyReused => "Idempotency key used for another request",
+            Refusal::RequestInFlight(_) => "Request in flight",
+            Refusal::OutcomeUnknown => "Outcome unknown",
+            Refusal::AnswerNotKept(_) => "Answer not kept",
+            Refusal::LedgerUnavailable(_) => "Ledger unavailable",
             Refusal::VendorQueueFull(_) => "Vendor queue full",
             Refusal::VendorQueueTimeout(_) => "Vendor queue timeout",
             Refusal::VendorPaused(_) => "Vendor paused",
@@ -44,7 +51,7 @@ impl Refusal {
             Refusal::VendorCredentialRejected => "Vendor refused the gateway's credential",
             Refusal::VendorTimeout => "Vendor did not answer in time",
             Refusal::DeadlineExceeded => "Deadline exceeded",
-            Refusal::GatewayFault => "Gateway fault",
+            Refusal::GatewayFault | Refusal::AnswerUndelivered(_) => "Gateway fault",
         }
     }
 
@@ -57,12 +64,15 @@ impl Refusal {
             }
             Refusal::MethodUnknown => "The method is not a registered HTTP method.".into(),
             Refusal::UpgradeRefused => "The gateway opens no tunnels.".into(),
-            Refusal::RequestMalformed(why) | Refusal::PathAmbiguous(why) => (*why).into(),
+            Refusal::RequestMalformed(why)
+            | Refusal::PathAmbiguous(why)
+            | Refusal::HeaderTooLarge(why)
+            | Refusal::CredentialsAmbiguous(why)
+            | Refusal::IdempotencyKeyInvalid(why) => (*why).into(),
             Refusal::HostMissing => "An HTTP/1.1 request needs a Host field.".into(),
             Refusal::UriTooLong(max) => {
                 format!("The request target is longer than {max} bytes.")
             }
-            Refusal::HeaderTooLarge(why) => (*why).into(),
             Refusal::PayloadTooLarge(max) => {
                 format!("The request body is larger than {max} bytes.")
             }
@@ -73,7 +83,6 @@ impl Refusal {
             Refusal::CredentialsMissing => "The request shows no credential.".into(),
             Refusal::TokenInvalid(_) => "The credential is not accepted.".into(),
             Refusal::TokenExpired(_) => "The credential has expired.".into(),
-            Refusal::CredentialsAmbiguous(why) => (*why).into(),
             Refusal::ClientUnknown => "No policy names the owner of this credential.".into(),
             Refusal::ClientSuspended => "The client is suspended.".into(),
             Refusal::ScopeMissing(_) => "The credential lacks a scope.".into(),
@@ -89,18 +98,19 @@ impl Refusal {
             Refusal::ConcurrencyLimited(_) => {
                 "The client has as many requests under way as it may.".into()
             }
-            Refusal::VendorQueueFull(_) => "Too many requests wait for this vendor.".into(),
-            Refusal::VendorQueueTimeout(_) => {
-                "The request waited for this vendor as long as it may; nothing was sent.".into()
-            }
-            Refusal::VendorPaused(_) => "This vendor takes no requests for a while.".into(),
-            Refusal::VendorCircuitOpen(_) => {
-                "This vendor failed too often and is left alone for a while.".into()
-            }
-            Refusal::GatewayOverloaded(_) => "The gateway has no room for this request.".into(),
-            Refusal::GatewayDraining(_) => {
-                "The gateway is leaving, and the request was not sent.".into()
-            }
+            Refusal::IdempotencyKeyMissing
+            | Refusal::IdempotencyKeyReused
+            | Refusal::RequestInFlight(_)
+            | Refusal::OutcomeUnknown
+            | Refusal::AnswerNotKept(_)
+            | Refusal::AnswerUndelivered(_)
+            | Refusal::LedgerUnavailable(_) => self.of_protected_writes().into(),
+            Refusal::VendorQueueFull(_)
+            | Refusal::VendorQueueTimeout(_)
+            | Refusal::VendorPaused(_)
+            | Refusal::VendorCircuitOpen(_)
+            | Refusal::GatewayOverloaded(_)
+            | Refusal::GatewayDraining(_) => self.of_waiting().into(),
             Refusal::LoopDetected => "The request has passed this gateway before.".into(),
             Refusal::VendorUnreachable(why) => why.detail().into(),
             Refusal::VendorResponseInvalid(why) => why.detail().into(),
@@ -113,6 +123,49 @@ impl Refusal {
             Refusal::VendorTimeout => "The vendor sent no answer in time.".into(),
             Refusal::DeadlineExceeded => "The route's deadline passed without an answer.".into(),
             Refusal::GatewayFault => "The gateway met a defect of its own.".into(),
+        }
+    }
+
+    fn of_waiting(&self) -> &'static str {
+        match self {
+            Refusal::VendorQueueFull(_) => "Too many requests wait for this vendor.",
+            Refusal::VendorQueueTimeout(_) => {
+                "The request waited for this vendor as long as it may; nothing was sent."
+            }
+            Refusal::VendorPaused(_) => "This vendor takes no requests for a while.",
+            Refusal::VendorCircuitOpen(_) => {
+                "This vendor failed too often and is left alone for a while."
+            }
+            Refusal::GatewayDraining(_) => "The gateway is leaving, and the request was not sent.",
+            _ => "The gateway has no room for this request.",
+        }
+    }
+
+    fn of_protected_writes(&self) -> &'static str {
+        match self {
+            Refusal::IdempotencyKeyMissing => "This write needs an idempotency key.",
+            Refusal::IdempotencyKeyReused => {
+                "This idempotency key came with another request before."
+            }
+            Refusal::RequestInFlight(_) => {
+                "The first request with this idempotency key is still under way."
+            }
+            Refusal::OutcomeUnknown => {
+                "Nobody knows yet whether the vendor acted on the first request with this \
+                 idempotency key."
+            }
+            Refusal::AnswerNotKept(Executed::No) => {
+                "The first request with this idempotency key was answered: the vendor did not \
+                 act. Its answer is not kept."
+            }
+            Refusal::AnswerNotKept(_) => {
+                "The first request with this idempotency key was answered: the vendor acted. Its \
+                 answer is not kept."
+            }
+            Refusal::LedgerUnavailable(_) => {
+                "The gateway can't write down protected writes; nothing was sent."
+            }
+            _ => "The vendor has answered, but its answer could not be written down.",
         }
     }
 
@@ -151,6 +204,23 @@ impl Refusal {
             | Refusal::VendorCircuitOpen(_)
             | Refusal::GatewayOverloaded(_)
             | Refusal::GatewayDraining(_) => "Wait as long as Retry-After says, then try again.",
+            Refusal::IdempotencyKeyMissing => {
+                "Send an Idempotency-Key: one for each write, the same again when you repeat it."
+            }
+            Refusal::IdempotencyKeyInvalid(_) => {
+                "Send one key of 1 to 255 visible ASCII characters."
+            }
+            Refusal::IdempotencyKeyReused => {
+                "Send the first request again as it was, or take a new key."
+            }
+            Refusal::RequestInFlight(_) | Refusal::LedgerUnavailable(_) => {
+                "Wait as long as Retry-After says, then try again with the same key."
+            }
+            Refusal::OutcomeUnknown => {
+                "Try again later with the same key, or ask the gateway's operator to settle it."
+            }
+            Refusal::AnswerNotKept(_) => "Look the result up at the vendor.",
+            Refusal::AnswerUndelivered(_) => "Try again with the same key.",
             Refusal::ConcurrencyLimited(_) => {
                 "Wait for an answer to an earlier request, then try again."
             }
@@ -190,6 +260,7 @@ impl Invalid {
     fn detail(self) -> &'static str {
         match self {
             Invalid::Incomplete => "The vendor's connection ended before its answer was complete.",
+            Invalid::Cut(_) => "The vendor's answer broke off in its body.",
             Invalid::Protocol => "The vendor's answer is not valid HTTP.",
             Invalid::Status => "The vendor's answer has a status that it may not have.",
         }

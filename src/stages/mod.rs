@@ -10,6 +10,7 @@ pub mod authorization;
 pub mod circuit;
 pub mod correlation;
 pub mod forwarding;
+pub mod idempotency;
 pub mod outcome;
 pub mod rate_limit;
 pub mod record;

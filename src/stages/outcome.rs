@@ -48,6 +48,8 @@ pub struct Attempt {
     pub sent: bool,
     /// Whether the request only reads.
     pub reads: bool,
+    /// Whether it is a write under an idempotency key.
+    pub keyed: bool,
     /// Whether the route's deadline has passed.
     pub deadline_passed: bool,
 }
@@ -76,6 +78,14 @@ pub fn judge(failure: Failure, attempt: Attempt) -> Option<Refusal> {
 
 /// Whether the vendor acted, as far as anybody can know.
 pub fn executed(refusal: &Refusal, attempt: Attempt) -> Executed {
+    match refusal {
+        // Of the first request with the same key.
+        Refusal::RequestInFlight(_) | Refusal::OutcomeUnknown => return Executed::Unknown,
+        Refusal::AnswerNotKept(executed)
+        | Refusal::AnswerUndelivered(executed)
+        | Refusal::VendorResponseInvalid(Invalid::Cut(executed)) => return *executed,
+        _ => {}
+    }
     let certainly_not = attempt.reads
         || !attempt.sent
         || matches!(refusal, Refusal::VendorUnreachable(_) | Refusal::VendorCredentialRejected)
@@ -142,7 +152,8 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    const SENT_WRITE: Attempt = Attempt { sent: true, reads: false, deadline_passed: false };
+    const SENT_WRITE: Attempt =
+        Attempt { sent: true, reads: false, keyed: false, deadline_passed: false };
 
     #[test]
     fn failures_say_what_is_known() {

@@ -35,10 +35,10 @@ use super::problem::{self, Notes, Problem, Severity, Text, quoted};
 use super::raw::RawGateway;
 use super::raw::read::read;
 use super::sources::Sources;
-use super::{Config, Log};
+use super::{Config, Ledger, Log};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The place of what belongs to no place in particular.
 const TOP: Range<usize> = 0..0;
@@ -193,6 +193,14 @@ impl Context<'_> {
         let routes = self.routes(raw, &vendors);
         self.check_probes(raw, &routes);
         let policies = self.policies(raw, &routes, &issuers);
+        let ledger = Ledger {
+            path: self.base.join("data/ledger.db"),
+            create: true,
+            retention: Duration::from_secs(30 * 86_400),
+            answer_retention: Duration::from_secs(7 * 86_400),
+            answer_bytes_max: 1 << 20,
+            encryption_key: None,
+        };
         let log = Log { redact_query: self.redacted(raw) };
         let watched = self.watched.clone();
         Config {
@@ -200,6 +208,7 @@ impl Context<'_> {
             listeners,
             admin,
             issuers,
+            ledger,
             policies,
             pools,
             vendors,

@@ -84,6 +84,7 @@ fn resolve(name: &str, notes: &mut Notes) -> Option<Arc<Profile>> {
         outcomes: Matchers::new(outcomes(notes, raw.outcome.as_ref())),
         backoff: backoff(notes, raw.backoff.as_ref()),
         budgets: budgets(notes, raw.budget.as_ref()),
+        semantic_headers: Vec::new(),
     }))
 }
 

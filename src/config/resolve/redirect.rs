@@ -78,6 +78,7 @@ fn redirect(vendor: &Arc<Vendor>, urls: &dyn Fn(&str) -> Option<BaseUrl>) -> Arc
         handling: vendor.handling.clone(),
         reserved: vendor.reserved.clone(),
         outcomes: vendor.outcomes.clone(),
+        vendor_key: vendor.vendor_key.clone(),
         credential: without_secret(&vendor.credential),
         credentials: vendor
             .credentials

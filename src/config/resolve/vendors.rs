@@ -83,6 +83,7 @@ impl Context<'_> {
                 credential.iter().chain(credentials.values()),
             ),
             outcomes: Matchers::before(own, &profile.as_ref()?.outcomes),
+            vendor_key: None,
             credential: credential.unwrap_or(Credential::None),
             credentials,
         })

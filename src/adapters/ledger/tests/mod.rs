@@ -1,0 +1,93 @@
+//! Every store under the same suite, and what only files and processes can go through.
+
+mod files;
+mod killed;
+mod semantics;
+mod together;
+
+use super::entry::{Answer, Change, Claim, Held, NewClaim, Settlement};
+use super::sqlite::{Opened, Settings, SqliteLedger};
+use super::{Clocks, Ledger, Trouble};
+use crate::model::digest::Sha256;
+use crate::stages::idempotency::fingerprint::Fingerprint;
+use crate::stages::idempotency::key::Key;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Clocks that a test moves.
+#[derive(Default)]
+pub struct ManualClocks {
+    monotonic_ms: AtomicU64,
+    wall_ms: AtomicI64,
+}
+
+impl ManualClocks {
+    pub fn pass(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).expect("short");
+        self.monotonic_ms.fetch_add(ms, Ordering::SeqCst);
+        self.wall_ms.fetch_add(i64::try_from(ms).expect("short"), Ordering::SeqCst);
+    }
+
+    pub fn set_wall(&self, ms: i64) {
+        self.wall_ms.store(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clocks for ManualClocks {
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_ms.load(Ordering::SeqCst))
+    }
+
+    fn wall_ms(&self) -> i64 {
+        self.wall_ms.load(Ordering::SeqCst)
+    }
+}
+
+const ANSWER_BYTES_MAX: usize = 1000;
+
+fn settings(path: &Path) -> Settings {
+    Settings { path: path.to_owned(), create: true, answer_bytes_max: ANSWER_BYTES_MAX }
+}
+
+fn try_open(path: &Path) -> Result<(SqliteLedger, Opened), Trouble> {
+    SqliteLedger::open(&settings(path), Arc::new(ManualClocks::default()), Box::new(|_| ()))
+}
+
+fn open(path: &Path) -> SqliteLedger {
+    try_open(path).expect("opened").0
+}
+
+fn new_claim(key: &str) -> NewClaim {
+    NewClaim {
+        client: "shiphawk".into(),
+        vendor: "netsuite".into(),
+        key: Key::kept(key.into(), None),
+        fingerprint: Fingerprint(Sha256::of(key.as_bytes())),
+        vendor_key: Some(format!("v-{key}").into()),
+        correlation: format!("correlation-{key}").into(),
+        route: "ns".into(),
+        method: "POST".into(),
+        path: "/orders".into(),
+        credential: Some("second".into()),
+    }
+}
+
+fn answer(text: &str) -> Answer {
+    let fields = vec![("content-type".into(), "text/plain".into())];
+    Answer { status: 201, fields, body: text.to_owned().into() }
+}
+
+fn claimed(ledger: &dyn Ledger, key: &str) -> Claim {
+    match ledger.claim(new_claim(key)) {
+        Ok(Held::Ours(claim)) => claim,
+        other => panic!("{key} is not ours: {other:?}"),
+    }
+}
+
+fn answered(ledger: &dyn Ledger, key: &str) -> Claim {
+    let claim = claimed(ledger, key);
+    assert_eq!(ledger.answer(claim, Settlement::Kept(answer(key))), Ok(true));
+    claim
+}
