@@ -12,7 +12,7 @@ use crate::model::rates::retry_after_seconds;
 use crate::pools::Slot;
 use crate::profile::outcome::{Class, Scope, Verdict as Outcome};
 use crate::profile::wait::clamp;
-use crate::refusal::Refusal;
+use crate::refusal::{Invalid, Refusal};
 use crate::stages::admission::parts::Part;
 use crate::stages::admission::{Backoff, Ended as SlotEnded, Throttle, Ticket};
 use crate::stages::circuit::Verdict;
@@ -159,8 +159,10 @@ fn ticket(exchange: &Exchange, reads: bool) -> Option<Ticket> {
 
 /// A request that the vendor turned away and that could not wait it out is told so, whatever it
 /// was that ended its patience.
-fn in_the_end(exchange: &Exchange, refusal: Refusal) -> Refusal {
+fn in_the_end(exchange: &mut Exchange, refusal: Refusal) -> Refusal {
+    let refusal = exchange.honest(refusal);
     match (&exchange.vendor.throttled, &refusal) {
+        _ if exchange.vendor.sent => refusal,
         (None, _) | (_, Refusal::GatewayDraining(_) | Refusal::GatewayFault) => refusal,
         (Some(throttled), _) => {
             let seconds = refusal.retry_after().unwrap_or(1);
@@ -337,7 +339,9 @@ fn decide(exchange: &mut Exchange, ended: Ended, replayable: bool) -> Next {
         return Next::Tell;
     };
     let policy = &taken.route.vendor.handling.retry;
-    let request = retry::Request { reads: taken.reads, vendor_key: false, replayable };
+    let reads = taken.reads;
+    let vendor_key = exchange.mapped.as_ref().is_some_and(|mapped| mapped.in_force);
+    let request = retry::Request { reads, vendor_key, replayable };
     let left = exchange.time_left(Instant::now());
     let made = exchange.repeat.counted + 1;
     let mut budget = desk.budget.lock().unwrap_or_else(PoisonError::into_inner);
@@ -345,6 +349,7 @@ fn decide(exchange: &mut Exchange, ended: Ended, replayable: bool) -> Next {
         budget.deposit(policy.budget);
     }
     let throttle = ended == Ended::RefusedUnexecuted { throttle: true };
+    let in_doubt = !reads && matches!(ended, Ended::Lost | Ended::RetryableServer);
     let again = retry::decide(policy, request, ended, made, &mut budget, left, entropy::fraction());
     drop(budget);
     if !throttle {
@@ -354,8 +359,14 @@ fn decide(exchange: &mut Exchange, ended: Ended, replayable: bool) -> Next {
     if again == Again::No {
         return Next::Tell;
     }
-    // Only reads come again, and what the vendor certainly did not act on.
+    // Reads come again, what the vendor certainly did not act on, and what it knows by its own key.
     exchange.vendor.sent = false;
+    if in_doubt {
+        exchange.repeat.doubt = Some(match exchange.vendor.status {
+            None => Refusal::VendorTimeout,
+            Some(_) => Refusal::VendorResponseInvalid(Invalid::Incomplete),
+        });
+    }
     if let Again::After(wait) = again {
         exchange.repeat.wait = Some(wait);
     }

@@ -3,11 +3,13 @@
 use crate::adapters::clock::Clock;
 use crate::config::{Credential, Listener, Route, Vendor};
 use crate::limits::{self, Bounds};
-use crate::refusal::Refusal;
+use crate::refusal::{Executed, Refusal};
 use crate::stages::authentication::{Certificate, Client, Scheme};
 use crate::stages::authorization::{Forbidden, Grant};
 use crate::stages::correlation::Correlation;
-use crate::stages::outcome::Attempt;
+use crate::stages::idempotency::key::FromHead;
+use crate::stages::idempotency::mapping::Mapped;
+use crate::stages::outcome::{self, Attempt};
 use crate::stages::routing::Match;
 use crate::state::Snapshot;
 use crate::vendors::Desk;
@@ -59,8 +61,14 @@ pub struct Exchange {
     pub vendor: VendorSide,
     /// What is known of earlier attempts.
     pub repeat: Repeat,
+    /// What its head says of an idempotency key.
+    pub key: FromHead,
     /// Whether it is a write under an idempotency key.
     pub keyed: bool,
+    /// What changes in it on its way to the vendor, for the sake of its key.
+    pub mapped: Option<Box<Mapped>>,
+    /// What its key met: the word in the log.
+    pub idempotency: Option<&'static str>,
     /// What was answered in the vendor's place.
     pub refusal: Option<Refusal>,
     /// What went wrong, for operators.
@@ -108,6 +116,9 @@ pub struct Repeat {
     pub counted: u32,
     /// Whether the request has added to what may be repeated.
     pub deposited: bool,
+    /// What the client is told where there is no further attempt after one whose outcome nobody
+    /// knows.
+    pub doubt: Option<Refusal>,
 }
 
 /// The vendor did not act, because it had too much to do.
@@ -143,6 +154,29 @@ pub struct VendorSide {
 }
 
 impl Exchange {
+    /// What a task takes along that ends the request whatever becomes of its client; what is left
+    /// here answers and writes down.
+    pub fn hand_over(&mut self) -> Exchange {
+        Exchange {
+            snapshot: self.snapshot.clone(),
+            arrival: self.arrival.clone(),
+            correlation: self.correlation.clone(),
+            began: self.began,
+            taken: self.taken.clone(),
+            access: self.access.clone(),
+            bounds: self.bounds.as_mut().map(Bounds::hand_over),
+            vendor: VendorSide::default(),
+            repeat: Repeat::default(),
+            key: self.key.clone(),
+            keyed: self.keyed,
+            mapped: self.mapped.clone(),
+            idempotency: self.idempotency,
+            refusal: None,
+            reason: None,
+            bytes_in: self.bytes_in,
+        }
+    }
+
     /// The client, once it is known.
     pub fn client(&self) -> Option<&Client> {
         self.access.as_ref()?.client.as_ref()
@@ -216,6 +250,19 @@ impl Exchange {
         (self.vendor.status, self.vendor.throttled) = (None, None);
         (self.vendor.request_id, self.vendor.correlation_id) = (None, None);
         Ok((number, left))
+    }
+
+    /// The refusal as it may be told: where an earlier attempt may have acted, one that says that
+    /// nothing was done would be a lie.
+    pub fn honest(&mut self, refusal: Refusal) -> Refusal {
+        let promises = outcome::executed(&refusal, self.attempt(Instant::now())) == Executed::No;
+        match self.repeat.doubt.take().filter(|_| promises) {
+            Some(doubt) => {
+                self.vendor.sent = true;
+                doubt
+            }
+            None => refusal,
+        }
     }
 
     /// Why the vendor is asked again although it has answered: a metric label.

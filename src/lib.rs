@@ -12,6 +12,7 @@
 //! * [`vendors`], [`pools`], [`holds`], [`circuits`], [`attempts`], [`observation`]: what requests
 //!   share at a vendor, where they wait, what operators pause, when it is left alone, what
 //!   surrounds an attempt, what an answer means.
+//! * [`keying`], [`protected`]: which key a write carries, and what keeps it from being done twice.
 //! * [`gateway`], [`admin`]: the shell around pingora, and the operators' listener.
 //! * [`cli`]: the commands.
 //!
@@ -41,12 +42,14 @@ pub mod exchange;
 pub mod gateway;
 pub mod holds;
 pub mod identity;
+pub mod keying;
 pub mod limits;
 pub mod model;
 pub mod observation;
 pub mod pipeline;
 pub mod pools;
 pub mod profile;
+pub mod protected;
 pub mod refusal;
 pub mod sandbox;
 pub mod settlement;

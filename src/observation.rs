@@ -55,11 +55,24 @@ pub fn observe(
     let base = &taken.route.vendor.base_url;
     let place = place(&exchange.arrival, &taken.route);
     outcome::observe(status, headers, base, place, passthrough)?;
+    edits(exchange, status, headers, date).ok_or(Refusal::GatewayFault).map(Some)
+}
+
+/// What changes in an answer on its way to this client, whether it comes from the vendor or was
+/// kept.
+pub fn edits(
+    exchange: &Exchange,
+    status: u16,
+    headers: &HeaderMap,
+    date: &HeaderValue,
+) -> Option<Edits> {
+    let taken = exchange.taken.as_ref()?;
+    let place = place(&exchange.arrival, &taken.route);
     // A redirect's Location is rewritten in any case: unchanged it would lead off the gateway.
     let links = (taken.route.rewrite_links || (300..400).contains(&status)).then_some(place);
     let pseudonym = &exchange.snapshot.config.server.name;
-    let policy = answer::Policy { base, links, pseudonym };
-    Ok(Some(answer::edits(status, headers, policy, &exchange.correlation, date)))
+    let policy = answer::Policy { base: &taken.route.vendor.base_url, links, pseudonym };
+    Some(answer::edits(status, headers, policy, &exchange.correlation, date))
 }
 
 /// Keeps what the record tells of the answer.

@@ -7,22 +7,25 @@
 //! The shell (`gateway`) reads a head, calls `receive` and `decide`, and answers what is refused.
 //! For each attempt it calls `admit` and `equip`, sends, and calls `observe` on the head that comes
 //! back. `settle` (in `settlement.rs`) always runs, once. Nothing on this page touches a socket.
-//! Next room: reservation behind `count` in [`decide`].
+//! A write with a key is reserved once its body is there, and claimed before each attempt: see
+//! `keying.rs` and `protected/`.
 
 use crate::access;
 use crate::attempts::{self, Held};
 use crate::config::{Credential, Route};
 use crate::exchange::{Arrival, Exchange, Repeat, Taken, VendorSide};
+use crate::keying;
 use crate::model::methods;
 use crate::observation::{self, Seen};
 use crate::refusal::Refusal;
 use crate::stages::correlation::{self, Entropy};
 use crate::stages::forwarding::{Edits, request};
+use crate::stages::idempotency::key::FromHead;
 use crate::stages::routing;
 use crate::stages::validation::path::AllowInPath;
 use crate::stages::validation::{self, Head, Sound, Tls};
 use crate::state::{Snapshot, State};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -56,7 +59,10 @@ pub fn receive(
         bounds: None,
         vendor: VendorSide::default(),
         repeat: Repeat::default(),
+        key: FromHead::None,
         keyed: false,
+        mapped: None,
+        idempotency: None,
         refusal: None,
         reason: None,
         bytes_in: 0,
@@ -79,6 +85,7 @@ pub async fn decide(
     validation::check_length(sound, head.headers, route.body_bytes_max)?;
     exchange.count(&state.clock)?;
     request::check_loop(head.headers, &exchange.snapshot.config.server.name)?;
+    keying::look(exchange, head.headers)?;
     let hops = head.headers.get(header::MAX_FORWARDS).and_then(request::hops_left);
     if head.method == "OPTIONS" && hops == Some(0) {
         return Ok(Decision::AnswerOptions { allow: route.methods.allow() });
@@ -121,18 +128,32 @@ pub async fn admit(state: &State, exchange: &mut Exchange) -> Result<Held, Refus
     attempts::admit(state, exchange).await
 }
 
+/// What an attempt is made of, beside the client's head and body.
+pub struct Equipped {
+    /// The target.
+    pub target: String,
+    /// The method, where it is another one than the client's.
+    pub method: Option<Method>,
+    /// What changes in the head.
+    pub edits: Edits,
+}
+
 /// The target of the attempt, and what to change in the head; only for who was admitted.
 pub fn equip(
     exchange: &Exchange,
     _admitted: &Held,
     headers: &HeaderMap,
     parent_id: u64,
-) -> Option<(String, Edits)> {
+) -> Option<Equipped> {
     let taken = exchange.taken.as_ref()?;
     let vendor = &taken.route.vendor;
     let arrival = &exchange.arrival;
-    let rest = taken.matched.rest(&arrival.path);
-    let target = request::target(&vendor.base_url.path, rest, arrival.query.as_deref());
+    let mapped = exchange.mapped.as_deref();
+    let path = mapped.and_then(|mapped| mapped.path.as_deref());
+    let rest = path.unwrap_or_else(|| taken.matched.rest(&arrival.path));
+    let query = mapped.and_then(|mapped| mapped.query.as_ref());
+    let query = query.map_or(arrival.query.as_deref(), Option::as_deref);
+    let target = request::target(&vendor.base_url.path, rest, query);
     // Nothing is sent for a client that no rule allows.
     let chosen = exchange.credential()?;
     let credential = match chosen {
@@ -153,8 +174,12 @@ pub fn equip(
         authority: arrival.authority.as_deref(),
     };
     let correlation = &exchange.correlation;
-    let edits = request::edits(headers, arrival.version, asker, policy, correlation, parent_id);
-    Some((target, edits))
+    let mut edits = request::edits(headers, arrival.version, asker, policy, correlation, parent_id);
+    if let Some(mapped) = mapped {
+        edits.remove.extend(mapped.remove.iter().cloned());
+        edits.set.extend(mapped.set.iter().cloned());
+    }
+    Some(Equipped { target, method: mapped.and_then(|mapped| mapped.method.clone()), edits })
 }
 
 /// The vendor has answered: what goes to the client; `None`: it is asked again.

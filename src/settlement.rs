@@ -76,6 +76,7 @@ pub fn settle(state: &State, exchange: &Exchange, ending: Ending, now: Instant) 
             &config.log.redact_query,
         ),
         status: ending.status,
+        idempotency: exchange.idempotency,
         refusal: exchange.refusal.as_ref().map(Refusal::slug),
         stage: exchange.refusal.as_ref().map(Refusal::stage),
         reason: exchange.reason.as_deref(),

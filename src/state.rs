@@ -10,6 +10,7 @@ use crate::holds::Holds;
 use crate::identity::{Issuers, Means, Tokens};
 use crate::limits::Limits;
 use crate::model::rates::Gcra;
+use crate::protected::Protected;
 use crate::stages::forwarding::request::Via;
 use crate::stages::routing::Table;
 use crate::tls::ListenerTlsState;
@@ -93,6 +94,8 @@ pub struct State {
     pub vendors: Vendors,
     /// What operators have paused.
     pub holds: Holds,
+    /// Writes that are done once.
+    pub protected: Arc<Protected>,
     /// How many octets of bodies are held.
     pub buffers: Arc<Buffers>,
     /// Sends what was read first.
@@ -119,13 +122,17 @@ pub struct State {
 
 impl State {
     /// Shares the first configuration. Reloads are asked for through the receiver.
+    ///
+    /// # Errors
+    /// There is no ledger, and none is to be made.
     pub fn new(
         snapshot: Snapshot,
         means: Means,
         admin_tls: Option<ListenerTlsState>,
         metrics: Metrics,
         log: Log,
-    ) -> (Arc<State>, mpsc::Receiver<ReloadRequest>) {
+    ) -> Result<(Arc<State>, mpsc::Receiver<ReloadRequest>), String> {
+        let protected = Protected::start(&snapshot.config.ledger, &metrics, log.clone())?;
         metrics.config_generation.set(1);
         let folder = snapshot.config.server.handover.parent().map(Path::to_owned);
         let buffers = Buffers::new(folder.unwrap_or_default());
@@ -146,6 +153,7 @@ impl State {
             client: VendorClient::new(CONNECTIONS_KEPT),
             vendors,
             holds,
+            protected,
             metrics,
             log,
             clock: Arc::default(),
@@ -153,7 +161,7 @@ impl State {
             admin_tls,
             troubles: ArcSwap::default(),
         });
-        (state, asked)
+        Ok((state, asked))
     }
 }
 

@@ -46,6 +46,33 @@ impl Buffers {
     }
 }
 
+/// Memory that something other than a [`Body`] holds. Dropping it gives its room back.
+#[derive(Debug)]
+pub struct Held {
+    octets: u64,
+    buffers: Arc<Buffers>,
+}
+
+impl Held {
+    /// Nothing yet.
+    pub fn nothing(buffers: Arc<Buffers>) -> Held {
+        Held { octets: 0, buffers }
+    }
+
+    /// Takes more of the room; `false`: there is none.
+    pub fn grow(&mut self, octets: u64, room: Room) -> bool {
+        let taken = take(&self.buffers.memory, octets, room.memory);
+        self.octets += if taken { octets } else { 0 };
+        taken
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.buffers.memory.fetch_sub(self.octets, Ordering::Relaxed);
+    }
+}
+
 /// Takes room, if no more than `most` are held then.
 fn take(held: &AtomicU64, octets: u64, most: u64) -> bool {
     let with = |held: u64| held.checked_add(octets).filter(|held| *held <= most);
@@ -77,6 +104,11 @@ impl Body {
     pub fn empty(buffers: Arc<Buffers>) -> Body {
         let (memory, together) = (Vec::new(), BytesMut::new());
         Body { memory, together, in_memory: 0, file: None, on_disk: 0, buffers }
+    }
+
+    /// Where it takes its room from.
+    pub fn buffers(&self) -> Arc<Buffers> {
+        self.buffers.clone()
     }
 
     /// How many octets it has.

@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod clock;
+pub mod coding;
 pub mod entropy;
 pub mod failed_auth;
 pub mod introspection;

@@ -147,6 +147,18 @@ impl Answering {
     /// # Errors
     /// The body broke off.
     pub async fn peek(&mut self, most: usize, deadline: Instant) -> Result<(Bytes, bool), Lost> {
+        let seen = self.fill(most, deadline).await?;
+        let complete = self.session.is_none();
+        let mut all = self.seen();
+        all.truncate(most);
+        Ok((all, complete && seen <= most))
+    }
+
+    /// Reads until at least `most` octets of the body are held, or all of it: how many are.
+    ///
+    /// # Errors
+    /// The body broke off.
+    pub async fn fill(&mut self, most: usize, deadline: Instant) -> Result<usize, Lost> {
         let mut seen: usize = self.held.iter().map(Bytes::len).sum();
         while seen < most {
             let piece = match timeout_at(deadline, self.read()).await {
@@ -157,11 +169,22 @@ impl Answering {
             seen += piece.len();
             self.held.push_back(piece);
         }
-        let complete = self.session.is_none();
-        let mut all = BytesMut::with_capacity(seen);
+        Ok(seen)
+    }
+
+    /// Whether the whole body has come.
+    pub fn is_whole(&self) -> bool {
+        self.session.is_none()
+    }
+
+    /// What is held of the body, in one piece.
+    pub fn seen(&self) -> Bytes {
+        if let (1, Some(one)) = (self.held.len(), self.held.front()) {
+            return one.clone();
+        }
+        let mut all = BytesMut::with_capacity(self.held.iter().map(Bytes::len).sum());
         self.held.iter().for_each(|piece| all.extend_from_slice(piece));
-        all.truncate(most);
-        Ok((all.freeze(), complete && seen <= most))
+        all.freeze()
     }
 
     /// The next piece of the body; `None`: it has ended, and its connection may be used again.

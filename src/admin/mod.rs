@@ -47,6 +47,7 @@ async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
     };
     let mut reasons: Vec<String> = state.troubles.load().to_vec();
     reasons.extend(state.holds.trouble());
+    reasons.extend(state.protected.book.troubles());
     reasons.extend(state.snapshot.load().issuers.troubles());
     let body = json!({ "status": word, "reasons": reasons });
     (status, Json(body)).into_response()
@@ -55,6 +56,7 @@ async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
 async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
     state.metrics.log_lines_dropped.set(state.log.dropped() as f64);
     state.vendors.pools().iter().for_each(|pool| pool.refresh());
+    state.protected.count().await;
     ([(header::CONTENT_TYPE, METRICS_TYPE)], state.metrics.text()).into_response()
 }
 

@@ -1,13 +1,12 @@
 //! Protected writes as the configuration knows them: the ledger, where keys come from, what the
 //! vendor is told of them, and how an unknown outcome is looked up.
 
-use crate::model::path::PathPattern;
+pub use crate::stages::idempotency::lookup::Reconcile;
+pub use crate::stages::idempotency::mapping::{Place, VendorKey};
+
 use crate::model::secret::Secret;
-use crate::profile::when::{Pointer, When};
 use crate::stages::authorization::rules::Idempotency;
 use crate::stages::idempotency::key::Source;
-use crate::stages::idempotency::vendor_key::Format;
-use http::{HeaderName, HeaderValue};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,46 +63,4 @@ pub struct Protection {
     pub stores: Stores,
     /// How an unknown create is looked up: the route's own, else the profile's.
     pub reconcile: Option<Arc<Reconcile>>,
-}
-
-/// `vendor_key`: what the vendor is sent in the place of a client's key.
-#[derive(Debug, Clone, PartialEq)]
-pub struct VendorKey {
-    /// Where it goes.
-    pub place: Place,
-    /// A further field that has to go with it.
-    pub companion: Option<(HeaderName, HeaderValue)>,
-    /// The form that the vendor takes.
-    pub format: Format,
-    /// How long the vendor remembers it, from the first sending; `None`: nobody says so.
-    pub window: Option<Duration>,
-}
-
-/// Where a vendor takes its key.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Place {
-    /// A field; what a client sends in it is replaced.
-    Header(HeaderName),
-    /// A parameter of the query; what a client sends in it is replaced.
-    Query(Box<str>),
-    /// A member of a JSON body; what a client sends in it is replaced.
-    Body(Pointer),
-    /// An upsert: `POST /orders` becomes `PUT /orders/NAME:KEY`.
-    Path(Box<str>),
-}
-
-/// `reconcile`: asks the vendor whether it acted on a create.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reconcile {
-    /// The method: one that reads.
-    pub method: Box<str>,
-    /// The path after the vendor's base URL, and the query, with `{N}` and `{key}` in it.
-    pub target: Box<str>,
-    /// Which answers say that the vendor acted.
-    pub executed: When,
-    /// Which ones say that it did not.
-    pub not_executed: When,
-    /// The paths, after the route's prefix, whose POST creates what is looked up. Empty: the path
-    /// of the look-up up to the segment (or the query) that holds `{key}`, and only that.
-    pub creates: Vec<PathPattern>,
 }

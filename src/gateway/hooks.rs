@@ -15,7 +15,7 @@ use crate::adapters::vendor_client::failures;
 use crate::attempts::Next;
 use crate::exchange::Exchange;
 use crate::observation::Seen;
-use crate::pipeline::{self, Decision};
+use crate::pipeline::{self, Decision, Equipped};
 use crate::refusal::{Refusal, Unreachable};
 use crate::settlement;
 use crate::stages::outcome::{self, Failure};
@@ -222,10 +222,13 @@ impl ProxyHttp for Hooks {
             return Err(Error::new_in(ErrorType::InternalError));
         };
         let equipped = pipeline::equip(exchange, held, &request.headers, entropy::for_attempt());
-        let Some((target, edits)) = equipped else {
+        let Some(Equipped { target, method, edits }) = equipped else {
             return Err(Error::new_in(ErrorType::InternalError));
         };
         apply_to_request(request, edits)?;
+        if let Some(method) = method {
+            request.set_method(method);
+        }
         if session.as_downstream_mut().is_body_empty() {
             declare_empty_body(request)?;
         }

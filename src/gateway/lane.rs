@@ -10,6 +10,7 @@ use crate::exchange::Exchange;
 use crate::pipeline;
 use crate::profile::outcome::{HeadVerdict, Verdict};
 use crate::settlement;
+use crate::stages::idempotency::key::FromHead;
 use crate::state::State;
 use http::HeaderMap;
 use pingora_core::{Error, ErrorType, Result};
@@ -23,7 +24,9 @@ pub fn reads_first(exchange: &Exchange) -> bool {
     let (route, vendor) = (&taken.route, &taken.route.vendor);
     let bounded = route.body_bytes_max.is_some();
     let holds_what_others_need = vendor.handling.limits_concurrency || route.serialize_by.is_some();
-    bounded && (holds_what_others_need || vendor.outcomes.needs_bodies())
+    // What is written down first, or changed for the sake of its key, has to be at hand.
+    let keyed = exchange.key != FromHead::None;
+    bounded && (holds_what_others_need || vendor.outcomes.needs_bodies() || keyed)
 }
 
 /// What an answer's head says; a matcher that would need its body is passed over here.

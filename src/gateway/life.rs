@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::holds;
 use crate::identity::{Issuers, Means};
 use crate::limits::kept::Keeper;
+use crate::protected::Protected;
 use crate::refusal::document::Circumstances;
 use crate::refusal::{Executed, Refusal};
 use crate::state::{Phase, Snapshot, State};
@@ -59,10 +60,20 @@ pub struct Gateway {
     pub borrowing: Option<Borrowing>,
     connections: Arc<Connections>,
     keeper: Arc<Keeper>,
+    protected: EndsWithUs,
     stop_accepting: signal::Sender<bool>,
     leaving: signal::Sender<bool>,
     accepting: JoinSet<()>,
     background: JoinSet<()>,
+}
+
+/// Protected writes outlive their clients, but not their gateway.
+struct EndsWithUs(Arc<Protected>);
+
+impl Drop for EndsWithUs {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What a gateway is made of.
@@ -102,7 +113,7 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     let issuers = Issuers::new(&parts.config.issuers, None, &means);
     let snapshot = Snapshot::new(parts.config, issuers, None);
     let snapshot = snapshot.ok_or("a name can't stand in a field")?;
-    let (state, asked) = State::new(snapshot, means, admin_tls, parts.metrics, parts.log);
+    let (state, asked) = State::new(snapshot, means, admin_tls, parts.metrics, parts.log)?;
     let borrowing = parts.replaces.then(|| Borrowing::begin(&state.vendors));
     let resolver = Arc::new(Resolver::default());
     let snapshot = state.snapshot.load_full();
@@ -146,8 +157,11 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     background.spawn(watch::watch(state.clone(), seen));
     background.spawn(keeper.clone().keep());
     background.spawn(look_at_pauses(state.clone()));
+    let ledger = &snapshot.config.ledger;
+    background.spawn(state.protected.clone().keep(ledger.retention, ledger.answer_retention));
     state.phase.advance(Phase::Serving);
     Ok(Gateway {
+        protected: EndsWithUs(state.protected.clone()),
         state,
         addresses,
         borrowing,
@@ -162,8 +176,8 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
 
 impl Gateway {
     /// Leaves: takes what comes for a moment, finishes what is under way, turns away what still
-    /// waits unsent shortly before the time is up, and returns how many connections were left
-    /// then.
+    /// waits unsent shortly before the time is up, and returns how many connections and protected
+    /// writes were left then.
     pub async fn drain(mut self, timeout: Duration) -> usize {
         let deadline = Instant::now() + timeout;
         let last_part = deadline - (timeout / LAST_PART).min(LAST_PART_MAX);
@@ -181,12 +195,16 @@ impl Gateway {
         let keeper = self.keeper.clone();
         // A panic in it would be our defect, and no reason to stay.
         let _ = tokio::task::spawn_blocking(move || keeper.save()).await;
-        self.connections.count()
+        self.left()
     }
 
-    /// Waits until no connection is left, but no longer than that.
+    fn left(&self) -> usize {
+        self.connections.count() + self.protected.0.busy()
+    }
+
+    /// Waits until no connection and no protected write is left, but no longer than that.
     async fn are_gone_by(&self, deadline: Instant) {
-        while self.connections.count() > 0 && Instant::now() < deadline {
+        while self.left() > 0 && Instant::now() < deadline {
             tokio::time::sleep(LOOK).await;
         }
     }

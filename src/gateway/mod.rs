@@ -4,6 +4,8 @@
 pub mod accept;
 pub mod answers;
 pub mod arrival;
+pub mod asking;
+pub mod by_key;
 pub mod connection;
 pub mod context;
 pub mod downstream;
@@ -25,3 +27,4 @@ pub mod table;
 pub mod upload;
 pub mod vendor_lane;
 pub mod watch;
+pub mod writing;

@@ -2,7 +2,7 @@
 //! itself, so that no client's request has to find out.
 
 use super::context::Live;
-use super::vendor_lane;
+use super::asking;
 use crate::adapters::body::Body;
 use crate::adapters::entropy;
 use crate::adapters::vendor_client::{Lost, Way};
@@ -116,7 +116,7 @@ async fn ask(
     deadline: Instant,
 ) -> Result<(u16, Option<Outcome>), Lost> {
     let mut answering = state.client.send(way, head, body).await?;
-    let outcome = vendor_lane::look(state, vendor, &mut answering, deadline).await?;
+    let outcome = asking::look(state, vendor, &mut answering, deadline).await?;
     Ok((answering.head.status.as_u16(), outcome))
 }
 

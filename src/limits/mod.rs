@@ -156,6 +156,12 @@ impl Bounds {
         Some([(RATELIMIT_POLICY, value(policy)?), (RATELIMIT, value(left)?)])
     }
 
+    /// Hands what it holds over to whoever ends the request; what is left only tells.
+    pub fn hand_over(&mut self) -> Bounds {
+        let client = self.client.clone();
+        Bounds { client, rule: self.rule, admitted: self.admitted.take(), refused: self.refused }
+    }
+
     /// The request is over: what it held is free for the next one.
     pub fn give_back(&mut self) {
         if let Some(admitted) = self.admitted.take() {

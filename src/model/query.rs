@@ -16,6 +16,13 @@ pub fn values<'q>(query: &'q str, name: &[u8]) -> impl Iterator<Item = Cow<'q, [
     pieces.map(|(_, value)| decode(value))
 }
 
+/// The query without a parameter of that name; `None`: nothing is left of it.
+pub fn without(query: &str, name: &str) -> Option<String> {
+    let others = query.split('&').filter(|pair| *decode(halves(pair).0) != *name.as_bytes());
+    let left: Vec<&str> = others.collect();
+    (!left.is_empty()).then(|| left.join("&"))
+}
+
 /// Whether some program could find a parameter of one of these names in the query: without regard
 /// to case, to spaces around it and to what stands in brackets behind it.
 pub fn could_name<S: AsRef<str>>(query: &str, wanted: &[S]) -> bool {

@@ -44,6 +44,9 @@ pub struct Record<'a> {
     pub path: &'a str,
     /// What the client was answered; 0: it left before.
     pub status: u16,
+    /// What the idempotency key met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<&'static str>,
     /// Slug of the refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<&'static str>,

@@ -38,6 +38,8 @@ const LADDER: &[Rung] = &[
             "circuits",
             "attempts",
             "observation",
+            "protected",
+            "keying",
         ],
         sees: Sees::BelowAndBeside,
     },

@@ -23,7 +23,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// Fields by which somebody could pose as the gateway or as another client, with `-` for `_`:
 /// some servers read both as one.
-const POSING: [&str; 22] = [
+const POSING: [&str; 23] = [
     "forwarded",
     "x-real-ip",
     "x-original-host",
@@ -37,6 +37,8 @@ const POSING: [&str; 22] = [
     "x-vendor-correlation-id",
     "x-original-correlation-id",
     "idempotency-replayed",
+    // A client's key never reaches a vendor as it came (INTERFACE §6.1).
+    "idempotency-key",
     "proxy-status",
     "x-remote-user",
     "remote-user",

@@ -120,6 +120,38 @@ pub struct Write<'a> {
     pub body: &'a [u8],
 }
 
+/// What a write's head says of its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FromHead {
+    /// It has none.
+    None,
+    /// This one.
+    Key(Key),
+    /// That is for its body to say: see [`read`].
+    InBody,
+}
+
+/// Looks for the key where that takes no body, so that a write that can't have one is refused
+/// before its body comes.
+///
+/// # Errors
+/// As [`read`]'s.
+pub fn from_head(
+    sources: &[Source],
+    required: bool,
+    write: &Write<'_>,
+) -> Result<FromHead, Refusal> {
+    let reads_body = |source: &Source| source.reads_body() && write.method == "POST";
+    let before = sources.iter().position(reads_body).unwrap_or(sources.len());
+    let in_body = before < sources.len();
+    let before = sources.get(..before).unwrap_or_default();
+    Ok(match read(before, required && !in_body, write)? {
+        Some(key) => FromHead::Key(key),
+        None if in_body => FromHead::InBody,
+        None => FromHead::None,
+    })
+}
+
 /// Reads the key: the first one that is there decides, and has to be one.
 ///
 /// # Errors

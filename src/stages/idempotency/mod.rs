@@ -4,8 +4,12 @@
 //! [`Decision`]; the shell acts on it and refuses with `idempotency-key-reused`,
 //! `request-in-flight`, `outcome-unknown`, `answer-not-kept`.
 
+pub mod answers;
 pub mod fingerprint;
 pub mod key;
+pub mod lookup;
+pub mod mapping;
+pub mod settling;
 pub mod vendor_key;
 
 use crate::model::digest::{Pieces, Sha256};

@@ -1,0 +1,275 @@
+//! The ledger as this process has it: opened aside, tried again where that may help, and read even
+//! where it can't be written.
+
+use crate::adapters::ledger::entry::{Answer, Change, Entry, Outcome, Trouble};
+use crate::adapters::ledger::sqlite::{Opened, Reader, Settings, SqliteLedger};
+use crate::adapters::ledger::writer::Commit;
+use crate::adapters::ledger::{Clocks, Ledger};
+use crate::adapters::log::Log;
+use crate::config;
+use crate::model::digest::Sha256;
+use crate::model::moment::Moment;
+use prometheus::Histogram;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak, mpsc};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::oneshot;
+
+/// How long a gateway waits for its ledger before it serves without.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long until a ledger that could not be opened is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How long a claim or an answer may take to be durable.
+const COMMIT: Duration = Duration::from_secs(10);
+
+/// The ledger.
+pub struct Book {
+    shared: Arc<Shared>,
+    /// The file.
+    pub path: PathBuf,
+}
+
+struct Shared {
+    stand: RwLock<Stand>,
+    /// Why the last change could not be made, if it could not.
+    last: Mutex<Option<Trouble>>,
+    /// This process made the file: an operator who expected the old one should know.
+    made: Mutex<bool>,
+}
+
+enum Stand {
+    Opening,
+    Open(Arc<dyn Ledger>),
+    Shut(Trouble, Option<Arc<Reader>>),
+}
+
+/// The clocks of this machine.
+struct World(Instant);
+
+impl Clocks for World {
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn wall_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+impl Book {
+    /// Opens it, in a thread of its own.
+    ///
+    /// # Errors
+    /// There is none, and none is to be made.
+    pub fn open(settings: &config::Ledger, commits: Histogram, log: Log) -> Result<Book, String> {
+        let shared = Arc::new(Shared {
+            stand: RwLock::new(Stand::Opening),
+            last: Mutex::default(),
+            made: Mutex::default(),
+        });
+        let (tell, told) = mpsc::sync_channel(1);
+        let of = Settings {
+            path: settings.path.clone(),
+            create: settings.create,
+            answer_bytes_max: usize::try_from(settings.answer_bytes_max).unwrap_or(usize::MAX),
+        };
+        let path = settings.path.clone();
+        let opener = Opener { settings: of, commits, log };
+        let weak = Arc::downgrade(&shared);
+        std::thread::Builder::new()
+            .name("ledger-opener".to_owned())
+            .spawn(move || opener.run(&weak, &tell))
+            .map_err(|error| format!("ledger: {error}"))?;
+        match told.recv_timeout(PATIENCE) {
+            Ok(Some(Trouble::Absent)) => {
+                Err(format!("{}: {}", path.display(), Trouble::Absent))
+            }
+            // What else is wrong keeps protected writes out, and nothing else.
+            _ => Ok(Book { shared, path }),
+        }
+    }
+
+    /// The ledger, where it can be written.
+    ///
+    /// # Errors
+    /// Why it can't be.
+    pub fn ledger(&self) -> Result<Arc<dyn Ledger>, Trouble> {
+        match &*self.shared.stand.read().unwrap_or_else(PoisonError::into_inner) {
+            Stand::Open(ledger) => Ok(ledger.clone()),
+            Stand::Opening => Err(Trouble::Busy),
+            Stand::Shut(trouble, _) => Err(trouble.clone()),
+        }
+    }
+
+    fn reader(&self) -> Option<Arc<Reader>> {
+        match &*self.shared.stand.read().unwrap_or_else(PoisonError::into_inner) {
+            Stand::Shut(_, reader) => reader.clone(),
+            _ => None,
+        }
+    }
+
+    /// What `/readyz` says of it; nothing where all is well.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        match self.ledger() {
+            Err(Trouble::Busy) => troubles.push("ledger: it is being opened".to_owned()),
+            Err(trouble) => troubles.push(format!("ledger {}: {trouble}", trouble.word())),
+            Ok(_) => {
+                let last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(trouble) = &*last {
+                    troubles.push(format!("ledger {}: {trouble}", trouble.word()));
+                }
+            }
+        }
+        if *self.shared.made.lock().unwrap_or_else(PoisonError::into_inner) {
+            troubles.push(format!(
+                "ledger created: {} was not there when this process began",
+                self.path.display()
+            ));
+        }
+        troubles
+    }
+
+    /// Now, by the ledger's clocks.
+    pub fn now(&self) -> Option<Moment> {
+        self.ledger().ok().map(|ledger| ledger.now())
+    }
+
+    /// What is known of a key. Where the ledger can only be read, the claims of others may be
+    /// those of dead processes.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub async fn look(&self, identity: Sha256) -> Result<Option<Entry>, Trouble> {
+        match (self.ledger(), self.reader()) {
+            (Ok(ledger), _) => aside(move || ledger.look(&identity)).await,
+            (Err(_), Some(reader)) => aside(move || reader.look(&identity)).await,
+            (Err(trouble), None) => Err(trouble),
+        }
+    }
+
+    /// The answer that is kept for an entry.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub async fn answer_of(&self, id: i64) -> Result<Option<Answer>, Trouble> {
+        match (self.ledger(), self.reader()) {
+            (Ok(ledger), _) => aside(move || ledger.answer_of(id)).await,
+            (Err(_), Some(reader)) => aside(move || reader.answer_of(id)).await,
+            (Err(trouble), None) => Err(trouble),
+        }
+    }
+
+    /// Makes a change, and waits until it is durable. Who stops waiting loses a claim that comes
+    /// later: the store releases it.
+    ///
+    /// # Errors
+    /// Why it was not made, or nobody knows yet.
+    pub async fn change(
+        &self,
+        ledger: &Arc<dyn Ledger>,
+        change: Change,
+    ) -> Result<Outcome, Trouble> {
+        let (tell, told) = oneshot::channel();
+        ledger.submit(change, Box::new(move |outcome| tell.send(outcome).is_ok()));
+        let outcome = match tokio::time::timeout(COMMIT, told).await {
+            Ok(told) => told.unwrap_or(Err(Trouble::Closed)),
+            Err(_) => Err(Trouble::Busy),
+        };
+        let mut last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &outcome {
+            Ok(_) => *last = None,
+            Err(trouble) => *last = Some(trouble.clone()),
+        }
+        outcome
+    }
+}
+
+/// Runs what may wait for the disk where nobody else waits for it.
+pub async fn aside<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => read,
+        Err(error) => Err(Trouble::Failed(error.to_string())),
+    }
+}
+
+struct Opener {
+    settings: Settings,
+    commits: Histogram,
+    log: Log,
+}
+
+impl Opener {
+    /// Until it is open, or nobody wants it any more.
+    fn run(&self, shared: &Weak<Shared>, tell: &mpsc::SyncSender<Option<Trouble>>) {
+        let mut said = None;
+        loop {
+            let opened = self.open();
+            let Some(shared) = shared.upgrade() else { return };
+            let trouble = match opened {
+                Ok((ledger, opened)) => {
+                    self.say_opened(opened);
+                    *shared.made.lock().unwrap_or_else(PoisonError::into_inner) = opened.created;
+                    let mut stand = shared.stand.write().unwrap_or_else(PoisonError::into_inner);
+                    *stand = Stand::Open(Arc::new(ledger));
+                    // Nobody may listen any more.
+                    let _ = tell.try_send(None);
+                    return;
+                }
+                Err(trouble) => trouble,
+            };
+            if said.as_ref() != Some(&trouble) {
+                let members = [("reason", Value::from(trouble.word())),
+                    ("detail", trouble.to_string().into())];
+                self.log.event("ledger-unavailable", &members);
+                said = Some(trouble.clone());
+            }
+            let reader = Reader::open(&self.settings.path).ok().map(Arc::new);
+            let again = may_pass(&trouble);
+            let mut stand = shared.stand.write().unwrap_or_else(PoisonError::into_inner);
+            *stand = Stand::Shut(trouble.clone(), reader);
+            drop(stand);
+            let _ = tell.try_send(Some(trouble));
+            if !again {
+                return;
+            }
+            drop(shared);
+            std::thread::sleep(AGAIN);
+        }
+    }
+
+    fn open(&self) -> Result<(SqliteLedger, Opened), Trouble> {
+        let commits = self.commits.clone();
+        let observe = Box::new(move |commit: Commit| {
+            commits.observe(commit.took.as_secs_f64());
+        });
+        SqliteLedger::open(&self.settings, Arc::new(World(Instant::now())), observe)
+    }
+
+    fn say_opened(&self, opened: Opened) {
+        let path = self.settings.path.display().to_string();
+        if opened.created {
+            let members =
+                [("action", Value::from("ledger-created")), ("path", path.clone().into())];
+            self.log.event("audit", &members);
+        }
+        let orphans = ("orphans", Value::from(opened.orphans));
+        self.log.event("ledger-opened", &[("path", path.into()), orphans]);
+    }
+}
+
+/// Whether it may be otherwise in a while, without anybody looking after the file itself.
+fn may_pass(trouble: &Trouble) -> bool {
+    matches!(
+        trouble,
+        Trouble::Busy
+            | Trouble::Full
+            | Trouble::ReadOnly(_)
+            | Trouble::Unreadable(_)
+            | Trouble::Failed(_)
+    )
+}

@@ -1,0 +1,154 @@
+//! The second door: the durable claim, without which nothing is sent, and what settles it.
+
+use super::{Protected, Replay, Reservation};
+use crate::adapters::ledger::Ledger;
+use crate::adapters::ledger::entry::{
+    Change, Claim, Doubt, Held, Outcome, Settlement, Trouble,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long until a change that could not be made is tried again, at first and at the most.
+const AGAIN: Duration = Duration::from_millis(250);
+const AGAIN_MAX: Duration = Duration::from_secs(15);
+
+/// The right to send. Dropping it leaves doubt.
+pub struct Claimed {
+    ledger: Arc<dyn Ledger>,
+    claim: Claim,
+    open: bool,
+}
+
+/// Why a reservation gives no claim.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unclaimed {
+    /// Somebody else was quicker, in another process, or settled it: look again.
+    Elsewhere,
+    /// It can't be written down.
+    Unavailable(Trouble),
+}
+
+/// What becomes of a claim.
+#[derive(Clone, Debug)]
+pub enum Settled {
+    /// The vendor certainly did not act.
+    Free,
+    /// It answered.
+    Answered(Settlement),
+    /// Nobody can know.
+    Doubt(Doubt),
+}
+
+impl Protected {
+    /// Writes the claim down.
+    ///
+    /// # Errors
+    /// Why there is none; then nothing may be sent.
+    pub async fn claim(&self, reservation: &Reservation) -> Result<Claimed, Unclaimed> {
+        let ledger = self.book.ledger().map_err(Unclaimed::Unavailable)?;
+        let change = match reservation.again {
+            Some(claim) => Change::Again(claim),
+            None => Change::Claim(Box::new(reservation.write.claim.clone())),
+        };
+        match self.book.change(&ledger, change).await {
+            Ok(Outcome::Held(Held::Ours(claim))) => Ok(Claimed { ledger, claim, open: true }),
+            Ok(_) => Err(Unclaimed::Elsewhere),
+            Err(trouble) => Err(Unclaimed::Unavailable(trouble)),
+        }
+    }
+
+    /// Writes down what became of an attempt. What can't be written is tried again until it can
+    /// be, and whoever comes with the key meanwhile meets it in flight; `None`: so it is.
+    pub async fn settle(
+        self: &Arc<Self>,
+        mut claimed: Claimed,
+        settled: Settled,
+        mut reservation: Reservation,
+    ) -> Option<Reservation> {
+        let change = claimed.change(&settled);
+        match self.book.change(&claimed.ledger, change.clone()).await {
+            Ok(Outcome::Made) => {
+                self.settled(&mut claimed, &settled, &mut reservation);
+                Some(reservation)
+            }
+            outcome => {
+                self.say_unsettled(&outcome);
+                let protected = Arc::clone(self);
+                self.run(async move {
+                    protected.owe(claimed, settled, reservation).await;
+                });
+                None
+            }
+        }
+    }
+
+    /// Until it is written down, or the process ends: then it is unknown.
+    async fn owe(&self, mut claimed: Claimed, settled: Settled, mut reservation: Reservation) {
+        let mut wait = AGAIN;
+        loop {
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(AGAIN_MAX);
+            let change = claimed.change(&settled);
+            match self.book.change(&claimed.ledger, change).await {
+                Ok(Outcome::Made) => {
+                    return self.settled(&mut claimed, &settled, &mut reservation);
+                }
+                // Somebody else holds the entry: nothing of ours is left to write.
+                Ok(_) => {
+                    claimed.open = false;
+                    return;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn settled(&self, claimed: &mut Claimed, settled: &Settled, reservation: &mut Reservation) {
+        claimed.open = false;
+        // What was in doubt before is in doubt again.
+        let doubtful = reservation.again.take().is_some();
+        let write = &reservation.write;
+        match settled {
+            Settled::Answered(Settlement::Kept(answer)) => {
+                let (fingerprint, original) =
+                    (write.claim.fingerprint, write.claim.correlation.clone());
+                let replay = Replay { fingerprint, original, answer: answer.clone() };
+                self.keep_at_hand(write.identity, replay);
+            }
+            Settled::Doubt(_) => {
+                reservation.again = Some(claimed.claim);
+                self.unknowns.notify_one();
+            }
+            Settled::Free => reservation.again = doubtful.then_some(claimed.claim),
+            Settled::Answered(Settlement::NotKept(_)) => {}
+        }
+    }
+
+    fn say_unsettled(&self, outcome: &Result<Outcome, Trouble>) {
+        let why = match outcome {
+            Ok(_) => "the entry is another one's".to_owned(),
+            Err(trouble) => trouble.to_string(),
+        };
+        self.log.event("ledger-unsettled", &[("reason", why.into())]);
+    }
+}
+
+impl Claimed {
+    fn change(&self, settled: &Settled) -> Change {
+        match settled.clone() {
+            Settled::Free => Change::Release(self.claim),
+            Settled::Answered(settlement) => Change::Answer(self.claim, settlement),
+            Settled::Doubt(doubt) => Change::Doubt(self.claim, doubt),
+        }
+    }
+}
+
+/// Whoever drops a claim does not know what the vendor did.
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if self.open {
+            let doubt = Change::Doubt(self.claim, Doubt::default());
+            self.ledger.submit(doubt, Box::new(|_| true));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The first door: what a write with a key meets, settled before it waits for anything.
+
+use super::places::{Met, Place, Waiting};
+use super::{Protected, Replay};
+use crate::adapters::ledger::entry::{Claim, Entry, NewClaim};
+use crate::model::digest::Sha256;
+use crate::model::moment::Moment;
+use crate::stages::idempotency::{Ambiguous, Decision, State, decide, executed};
+use std::sync::Arc;
+
+/// A write with a key, and everything that is written down of it.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// What is claimed.
+    pub claim: NewClaim,
+    /// Under which the ledger knows its key.
+    pub identity: Sha256,
+    /// What a later call meets after an unknown outcome.
+    pub ambiguous: Ambiguous,
+}
+
+/// The right to claim. Dropping it frees the key, and nothing was written.
+#[derive(Debug)]
+pub struct Reservation {
+    pub(super) write: Write,
+    /// The unknown attempt that is to be made again.
+    pub(super) again: Option<Claim>,
+    _place: Place,
+}
+
+/// What a write meets.
+#[derive(Debug)]
+pub enum Reserved {
+    /// Nothing: it goes on.
+    Ours(Reservation),
+    /// Its own answer.
+    Replay(Arc<Replay>),
+    /// The first one is under way; in this process, its end can be waited for.
+    InFlight(Option<Waiting>),
+    /// Another request came with the key.
+    Mismatch,
+    /// Nobody knows what became of the first one.
+    Unknown,
+    /// The first one's answer is not kept.
+    NotKept {
+        /// Whether the vendor acted.
+        executed: bool,
+    },
+    /// The ledger can't say, or can't take it.
+    Unavailable,
+}
+
+impl Reserved {
+    /// The label of `idempotency_claims_total`; `None`: nothing was looked up.
+    pub fn label(&self) -> Option<&'static str> {
+        match self {
+            Reserved::Ours(_) => Some("fresh"),
+            Reserved::Replay(_) | Reserved::NotKept { .. } => Some("replayed"),
+            Reserved::InFlight(_) => Some("in_flight"),
+            Reserved::Mismatch => Some("mismatch"),
+            Reserved::Unknown => Some("unknown"),
+            Reserved::Unavailable => None,
+        }
+    }
+}
+
+impl Protected {
+    /// Reserves a key, or says what is known of it.
+    pub async fn reserve(&self, write: &Write) -> Reserved {
+        if let Some(replay) = self.replays.get(&write.identity) {
+            return match replay.fingerprint == write.claim.fingerprint {
+                true => Reserved::Replay(replay),
+                false => Reserved::Mismatch,
+            };
+        }
+        let place = match self.places.enter(write.identity, write.claim.fingerprint) {
+            Met::Nobody(place) => place,
+            Met::Same(waiting) => return Reserved::InFlight(Some(waiting)),
+            Met::Other => return Reserved::Mismatch,
+        };
+        // With the place in hand: whoever settles the key gives it back only afterward.
+        let Ok(entry) = self.book.look(write.identity).await else { return Reserved::Unavailable };
+        let writable = self.book.now();
+        let known = entry.as_ref().map(Entry::known);
+        // A ledger that can't be written knows no time; then nothing is made again.
+        let (now, ambiguous) = match writable {
+            Some(now) => (now, write.ambiguous),
+            None => (Moment::default(), without_retry(write.ambiguous)),
+        };
+        let again = entry.as_ref().map(|entry| entry.claim);
+        let ours = |again| {
+            let write = write.clone();
+            Reserved::Ours(Reservation { write, again, _place: place })
+        };
+        match decide(known.as_ref(), write.claim.fingerprint, ambiguous, now) {
+            Decision::Fresh | Decision::Again if writable.is_none() => Reserved::Unavailable,
+            Decision::Fresh => ours(None),
+            Decision::Again => ours(again),
+            Decision::Replay => self.replay(write, entry).await,
+            Decision::InFlight => Reserved::InFlight(None),
+            Decision::Mismatch => Reserved::Mismatch,
+            Decision::Unknown => Reserved::Unknown,
+            Decision::NotKept { executed } => Reserved::NotKept { executed },
+        }
+    }
+
+    async fn replay(&self, write: &Write, entry: Option<Entry>) -> Reserved {
+        let Some(entry) = entry else { return Reserved::Unavailable };
+        let answer = match self.book.answer_of(entry.claim.id).await {
+            Ok(Some(answer)) => answer,
+            // Its time has passed since it was looked at.
+            Ok(None) => {
+                return Reserved::NotKept { executed: executed(entry.status) };
+            }
+            Err(_) => return Reserved::Unavailable,
+        };
+        let fingerprint = write.claim.fingerprint;
+        let replay = Replay { fingerprint, original: entry.of.correlation.clone(), answer };
+        if matches!(entry.known().state, State::Answered { .. }) {
+            self.keep_at_hand(write.identity, replay.clone());
+        }
+        Reserved::Replay(Arc::new(replay))
+    }
+}
+
+fn without_retry(ambiguous: Ambiguous) -> Ambiguous {
+    match ambiguous {
+        Ambiguous::Retry(_) => Ambiguous::Hold,
+        other => other,
+    }
+}
