@@ -234,11 +234,5 @@ fn of<'a>(
     body: &'a [u8],
 ) -> key::Write<'a> {
     let arrival = &exchange.arrival;
-    key::Write {
-        method: &arrival.method,
-        path,
-        query: arrival.query.as_deref(),
-        headers,
-        body,
-    }
+    key::Write { method: &arrival.method, path, query: arrival.query.as_deref(), headers, body }
 }

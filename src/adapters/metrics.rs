@@ -2,8 +2,8 @@
 //! could make a new label value with.
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// Seconds; the buckets of OpenTelemetry's HTTP durations, and three for slow ERPs.
@@ -123,9 +123,8 @@ pub struct LedgerMetrics {
 }
 
 /// Seconds; a disk that syncs in a tenth of a millisecond, and one that is ill.
-const COMMIT_BUCKETS: [f64; 14] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
-];
+const COMMIT_BUCKETS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 impl LedgerMetrics {
     fn new(registry: &Registry) -> Result<LedgerMetrics, prometheus::Error> {

@@ -1,8 +1,8 @@
 //! Tries vendors that are left alone: the read that a circuit's `probe` names, sent by the gateway
 //! itself, so that no client's request has to find out.
 
-use super::context::Live;
 use super::asking;
+use super::context::Live;
 use crate::adapters::body::Body;
 use crate::adapters::entropy;
 use crate::adapters::vendor_client::{Lost, Way};

@@ -3,19 +3,19 @@
 
 use super::asking::{After, Asking, Ending};
 use super::context::Live;
-use super::vendor_lane::{Answer, audit_if_barred};
 use super::upload;
+use super::vendor_lane::{Answer, audit_if_barred};
 use crate::adapters::body::{Body, Held as Memory};
 use crate::adapters::ledger::entry::{Answer as Kept, Doubt, Settlement};
 use crate::adapters::vendor_client::{Answering, Lost};
 use crate::attempts::Held;
+use crate::config::protection::Stores;
 use crate::exchange::Exchange;
 use crate::keying;
 use crate::pipeline;
 use crate::protected::claiming::{Settled, Unclaimed};
 use crate::protected::{Claimed, Reservation};
 use crate::refusal::{Executed, Invalid, Refusal};
-use crate::config::protection::Stores;
 use crate::stages::forwarding::Edits;
 use crate::stages::idempotency::settling::{self, Left};
 use crate::stages::idempotency::{answers, executed};
@@ -184,14 +184,12 @@ impl Writing {
         let ending = match ending {
             Ending::NotSent => settling::Ending::NotSent,
             Ending::Lost => settling::Ending::Lost,
-            Ending::Answered { status, verdict, leads_away, ours } => {
-                settling::Ending::Answered {
-                    status: *status,
-                    verdict: verdict.as_ref(),
-                    leads_away: *leads_away,
-                    ours: *ours,
-                }
-            }
+            Ending::Answered { status, verdict, leads_away, ours } => settling::Ending::Answered {
+                status: *status,
+                verdict: verdict.as_ref(),
+                leads_away: *leads_away,
+                ours: *ours,
+            },
         };
         settling::settle(ending, success_only)
     }
@@ -226,7 +224,12 @@ impl Writing {
             (Left::Doubt, answer) => Settled::Doubt(Doubt { answer }),
         };
         // The vendor's body is read to its end: somebody else may have the slot.
-        let held = if matches!(collected, Collected::Over) { Some(held) } else { drop(held); None };
+        let held = if matches!(collected, Collected::Over) {
+            Some(held)
+        } else {
+            drop(held);
+            None
+        };
         let durable = self.state.protected.settle(claimed, settled, reservation).await.is_some();
         let acted = if executed(Some(status)) { Executed::Yes } else { Executed::No };
         let room = match collected {
@@ -235,7 +238,8 @@ impl Writing {
             }
             Collected::Cut(lost) => {
                 self.exchange.reason = Some(lost.why);
-                let cut = if left == Left::Doubt { Invalid::Incomplete } else { Invalid::Cut(acted) };
+                let cut =
+                    if left == Left::Doubt { Invalid::Incomplete } else { Invalid::Cut(acted) };
                 return Told::Refused(Refusal::VendorResponseInvalid(cut));
             }
             Collected::Whole(room) => Some(room),

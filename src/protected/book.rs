@@ -83,9 +83,7 @@ impl Book {
             .spawn(move || opener.run(&weak, &tell))
             .map_err(|error| format!("ledger: {error}"))?;
         match told.recv_timeout(PATIENCE) {
-            Ok(Some(Trouble::Absent)) => {
-                Err(format!("{}: {}", path.display(), Trouble::Absent))
-            }
+            Ok(Some(Trouble::Absent)) => Err(format!("{}: {}", path.display(), Trouble::Absent)),
             // What else is wrong keeps protected writes out, and nothing else.
             _ => Ok(Book { shared, path }),
         }
@@ -223,8 +221,10 @@ impl Opener {
                 Err(trouble) => trouble,
             };
             if said.as_ref() != Some(&trouble) {
-                let members = [("reason", Value::from(trouble.word())),
-                    ("detail", trouble.to_string().into())];
+                let members = [
+                    ("reason", Value::from(trouble.word())),
+                    ("detail", trouble.to_string().into()),
+                ];
                 self.log.event("ledger-unavailable", &members);
                 said = Some(trouble.clone());
             }

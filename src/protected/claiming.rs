@@ -2,9 +2,7 @@
 
 use super::{Protected, Replay, Reservation};
 use crate::adapters::ledger::Ledger;
-use crate::adapters::ledger::entry::{
-    Change, Claim, Doubt, Held, Outcome, Settlement, Trouble,
-};
+use crate::adapters::ledger::entry::{Change, Claim, Doubt, Held, Outcome, Settlement, Trouble};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -218,17 +218,17 @@ async fn a_freeze_is_not_lost_in_silence() {
     done(&gateway, PAUSE, json!({ "why": "again" })).await;
     assert!(reasons().await.contains("pauses may be lost"), "until somebody has looked");
     std::fs::remove_file(gateway.folder.path().join("data/pauses.json.corrupt")).expect("removed");
-    wait_for("readiness", async || (reasons().await == "[]").then_some(())).await;
+    wait_for("readiness", async || (!reasons().await.contains("pauses")).then_some(())).await;
     // A file that is spoiled, or gone, while it serves ends no pause.
     gateway.folder.write("data/pauses.json", "[]");
-    wait_for("the trouble", async || (reasons().await != "[]").then_some(())).await;
+    wait_for("the trouble", async || reasons().await.contains("pauses").then_some(())).await;
     let gateway = UnderTest::start_in(leave(gateway).await).await;
     assert_told(&write(&gateway).await, &TOLD);
     for name in ["pauses.json", "pauses.json.corrupt"] {
         std::fs::remove_file(gateway.folder.path().join("data").join(name)).expect("removed");
     }
     let reasons = async || gateway.admin_get("/readyz").await.json()["reasons"].to_string();
-    wait_for("a look", async || (reasons().await == "[]").then_some(())).await;
+    wait_for("a look", async || (!reasons().await.contains("pauses")).then_some(())).await;
     assert_eq!(write(&gateway).await.status, 503);
     done(&gateway, RESUME, json!({})).await;
     assert_eq!(write(&gateway).await.status, 200);

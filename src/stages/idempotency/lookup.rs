@@ -99,6 +99,7 @@ mod tests {
 
     #[test]
     fn a_look_up_is_of_what_was_created() {
+        const BILL: &str = "/services/rest/record/v1/bill";
         const NETSUITE: &str = "/services/rest/record/v1/{5}/eid:{key}";
         for (target, creates, path, expected) in [
             ("/orders/{key}", &[][..], "/orders", Some("/orders/a%2Fb%20c")),
@@ -108,7 +109,12 @@ mod tests {
             ("/{1}/by-id/{key}", &[], "/orders", None),
             ("/orders/{key}", &[], "/orders/7", None),
             ("/orders/{key}", &[], "/customers", None),
-            (NETSUITE, &[], "/services/rest/record/v1/bill", Some("/services/rest/record/v1/bill/eid:a%2Fb%20c")),
+            (
+                NETSUITE,
+                &[],
+                "/services/rest/record/v1/bill",
+                Some("/services/rest/record/v1/bill/eid:a%2Fb%20c"),
+            ),
             (NETSUITE, &[], "/services/rest/record/v1/bill/7/!transform/x", None),
             (NETSUITE, &[], "/app/site/hosting/restlet.nl", None),
             (NETSUITE, &["/**"], "/a/b", None),

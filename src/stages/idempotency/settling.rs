@@ -148,12 +148,8 @@ mod tests {
     fn what_was_not_sent_is_free_and_what_was_lost_is_not() {
         assert_eq!(settle(Ending::NotSent, false), Left::Free);
         assert_eq!(settle(Ending::Lost, true), Left::Doubt);
-        let redirect = |verdict| Ending::Answered {
-            status: 302,
-            verdict,
-            leads_away: true,
-            ours: true,
-        };
+        let redirect =
+            |verdict| Ending::Answered { status: 302, verdict, leads_away: true, ours: true };
         assert_eq!(settle(redirect(None), false), Left::Doubt);
         let business = verdict(Class::Business, None, 302);
         assert_eq!(settle(redirect(Some(&business)), false), Left::Answer);
