@@ -70,7 +70,9 @@ impl Hooks {
                 biased;
                 heard = &mut told => Some(heard),
                 () = hangs_up(session) => return Err(Error::new_down(ErrorType::ConnectionClosed)),
-                () = tokio::time::sleep_until(until.into()) => self.late(&progress, &mut told).await,
+                () = tokio::time::sleep_until(until.into()) => {
+                    self.late(&progress, &mut told).await
+                }
             };
             let Some(Ok((of_task, told))) = heard else {
                 exchange.vendor.sent = progress.was_sent();
