@@ -8,6 +8,8 @@ use crate::exchange::Exchange;
 use crate::identity::Issuers;
 use crate::model::limits::Limits;
 use crate::refusal::Refusal;
+use crate::stages::authorization::rules::Idempotency;
+use crate::stages::idempotency::key::Source;
 use crate::state::Snapshot;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -88,12 +90,22 @@ fn allowed(exchange: &Exchange, put: &mut impl FnMut(&str, Value)) {
     put("credential", credential(route, rule.credential.as_deref()).into());
     put("scopes_needed", rule.scopes.join(" ").into());
     put("reads", taken.reads.into());
-    put("idempotency", rule.idempotency.map(|idempotency| idempotency.word()).into());
+    let asked = (!taken.reads).then(|| asked(route, rule.idempotency));
+    put("idempotency", asked.map(Idempotency::word).into());
+    if asked.is_some_and(|asked| asked != Idempotency::Off) {
+        let sources = route.protection.sources.iter().map(Source::to_string);
+        put("idempotency_key_from", sources.collect::<Vec<_>>().into());
+    }
     put("limits", limits(exchange, route, rule.limits.as_deref()).into());
     let (pool, client) = (&route.vendor.handling.pool, grant.client());
     let turn = format!("{} priority, share {}", client.priority.word(), client.share);
     put("pool", (**pool).into());
     put("turn", turn.into());
+}
+
+/// The stricter of what route and rule say.
+fn asked(route: &Route, of_rule: Option<Idempotency>) -> Idempotency {
+    of_rule.map_or(route.protection.idempotency, |rule| rule.max(route.protection.idempotency))
 }
 
 /// Which credential the vendor is shown, never its value.
@@ -159,7 +171,14 @@ fn human(story: &Value) -> String {
         let (of, limit) = (limit["of"].as_str(), limit["limit"].as_str());
         line("limit", &format!("{} ({})", limit.unwrap_or_default(), of.unwrap_or_default()));
     }
-    line("idempotency", text("idempotency"));
+    let sources = story["idempotency_key_from"].as_array().into_iter().flatten();
+    let sources: Vec<&str> = sources.filter_map(Value::as_str).collect();
+    match sources.as_slice() {
+        [] => line("idempotency", text("idempotency")),
+        from => {
+            line("idempotency", &format!("{} ({})", text("idempotency"), from.join(", ")));
+        }
+    }
     line("pool", text("pool"));
     line("turn", text("turn"));
     line("credential", text("credential"));

@@ -16,7 +16,7 @@ pub use crate::model::base_url::BaseUrl;
 pub use crate::stages::forwarding::request::Forwarded;
 pub use crate::stages::validation::path::AllowInPath;
 pub use pools::{Circuit, Handling, Pool};
-pub use protection::{Ledger, Protection, VendorKey};
+pub use protection::{Ledger, Protection, Reconcile, VendorKey};
 
 use crate::model::digest::Sha256;
 use crate::model::methods::MethodSet;
@@ -274,6 +274,8 @@ pub struct Vendor {
     pub outcomes: Matchers,
     /// What it is sent in the place of a client's key: its own, else the profile's.
     pub vendor_key: Option<VendorKey>,
+    /// How its profile has an unknown create looked up; a route's own comes first.
+    pub reconcile: Option<Arc<Reconcile>>,
 }
 
 impl Vendor {

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// `[ledger]`: where protected writes are written down. A change needs a restart.
+/// `[ledger]`: where protected writes are written down. A change needs a restart, but of how long
+/// things are kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ledger {
     /// The file.
@@ -24,7 +25,7 @@ pub struct Ledger {
     pub answer_retention: Duration,
     /// Bytes of the largest answer body that is kept.
     pub answer_bytes_max: u64,
-    /// Encrypts what is kept of answers and keys: 32 bytes, as hexadecimal digits or base64.
+    /// Encrypts what is kept of answers and keys: 32 bytes.
     pub encryption_key: Option<Secret>,
 }
 

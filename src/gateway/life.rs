@@ -157,8 +157,11 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     background.spawn(watch::watch(state.clone(), seen));
     background.spawn(keeper.clone().keep());
     background.spawn(look_at_pauses(state.clone()));
-    let ledger = &snapshot.config.ledger;
-    background.spawn(state.protected.clone().keep(ledger.retention, ledger.answer_retention));
+    let of_state = state.clone();
+    background.spawn(state.protected.clone().keep(move || {
+        let ledger = &of_state.snapshot.load().config.ledger;
+        (ledger.retention, ledger.answer_retention)
+    }));
     state.phase.advance(Phase::Serving);
     Ok(Gateway {
         protected: EndsWithUs(state.protected.clone()),

@@ -15,10 +15,12 @@ const NEXT: Duration = Duration::from_millis(200);
 const STEP: u32 = 500;
 
 impl Protected {
-    /// Keeps it in order until the task is dropped.
-    pub async fn keep(self: Arc<Self>, retention: Duration, answer_retention: Duration) {
-        let purge = Purge { retention, answer_retention, limit: STEP };
+    /// Keeps it in order until the task is dropped. `retentions`: how long keys and answers are
+    /// kept, as of now.
+    pub async fn keep(self: Arc<Self>, retentions: impl Fn() -> (Duration, Duration) + Send) {
         loop {
+            let (retention, answer_retention) = retentions();
+            let purge = Purge { retention, answer_retention, limit: STEP };
             let more = match self.book.ledger() {
                 Ok(ledger) => match self.book.change(&ledger, Change::Purge(purge)).await {
                     Ok(Outcome::Purged(purged)) => {

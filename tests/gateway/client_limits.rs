@@ -7,7 +7,6 @@ use crate::support::{Answer, Folder, Raw, Reply, UnderTest, Vendor, key, policy,
 use erpgate::model::digest::Sha256;
 use erpgate::state::ReloadOutcome;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// A policy of the tester with these lines in front of its allows, and those behind them.
 fn limited(limits: &str, of_rule: &str) -> String {
@@ -274,19 +273,13 @@ async fn a_place_survives_a_reload() {
     .await;
 }
 
-async fn leave(gateway: UnderTest) -> Folder {
-    let UnderTest { serving, folder, .. } = gateway;
-    serving.drain(Duration::from_millis(1), false).await;
-    folder
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daily_quota_survives_a_restart() {
     let vendor = Vendor::fine().await;
     let limits = "[limits]\ndaily = 2\ntimezone = \"America/New_York\"";
     let gateway_1 = gateway(&vendor, limits, "daily = 3\n").await;
     assert_eq!(gateway_1.get("/v/a").await.status, 200);
-    let folder = leave(gateway_1).await;
+    let folder = gateway_1.leave().await;
     let kept = folder.read("data/limits.json");
     assert!(kept.contains("America/New_York") && kept.contains("\"rule\""), "{kept}");
     let gateway_2 = UnderTest::start_in(folder).await;
@@ -301,7 +294,7 @@ async fn a_daily_quota_survives_a_restart() {
     })
     .await;
     // What nobody can read keeps nobody from serving.
-    let folder = leave(gateway_2).await;
+    let folder = gateway_2.leave().await;
     for broken in ["{ nonsense", "{\"version\":7,\"clients\":{}}", "{\"version\":1,\"clients\":[]}"]
     {
         let again = Folder::with(&folder.read("gateway.toml"));

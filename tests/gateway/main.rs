@@ -28,6 +28,7 @@ mod issuers;
 mod leaving;
 mod limits;
 mod observed;
+mod once;
 mod pauses;
 mod policies;
 mod pressure;

@@ -44,12 +44,6 @@ async fn paused(gateway: &UnderTest) -> f64 {
 }
 
 /// Leaves, and gives the folder back.
-async fn leave(gateway: UnderTest) -> Folder {
-    let UnderTest { serving, folder, .. } = gateway;
-    serving.drain(Duration::from_millis(1), false).await;
-    folder
-}
-
 const TOLD: Told<'static> = Told {
     status: 503,
     code: "vendor-paused",
@@ -189,7 +183,7 @@ async fn a_freeze_survives_reloads_and_restarts() {
         let gauge = gateway_1.metric("erpgate_pool_paused{pool=\"v\"}").await;
         assert_eq!(gauge, f64::from(u8::from(status == 503)));
     }
-    let gateway_2 = UnderTest::start_in(leave(gateway_1).await).await;
+    let gateway_2 = UnderTest::start_in(gateway_1.leave().await).await;
     assert_told(&write(&gateway_2).await, &TOLD);
     assert_eq!(gateway_2.get("/v/a").await.status, 200);
     assert_eq!(shown(&gateway_2).await["pool"]["hold"], held);
@@ -197,7 +191,7 @@ async fn a_freeze_survives_reloads_and_restarts() {
     // One that is over meanwhile is over.
     let until = (Timestamp::now() + Duration::from_millis(300)).to_string();
     done(&gateway_2, PAUSE, json!({ "until": until, "why": "short" })).await;
-    let folder = leave(gateway_2).await;
+    let folder = gateway_2.leave().await;
     wait_for("its end", async || (Timestamp::now().to_string() > until).then_some(())).await;
     let gateway_3 = UnderTest::start_in(folder).await;
     assert_eq!((write(&gateway_3).await.status, paused(&gateway_3).await), (200, 0.0));
@@ -222,7 +216,7 @@ async fn a_freeze_is_not_lost_in_silence() {
     // A file that is spoiled, or gone, while it serves ends no pause.
     gateway.folder.write("data/pauses.json", "[]");
     wait_for("the trouble", async || reasons().await.contains("pauses").then_some(())).await;
-    let gateway = UnderTest::start_in(leave(gateway).await).await;
+    let gateway = UnderTest::start_in(gateway.leave().await).await;
     assert_told(&write(&gateway).await, &TOLD);
     for name in ["pauses.json", "pauses.json.corrupt"] {
         std::fs::remove_file(gateway.folder.path().join("data").join(name)).expect("removed");

@@ -64,10 +64,14 @@ fn explain_says_what_would_happen_and_why() {
         assert_eq!(said[member], value, "{said:#}");
     }
     assert_eq!((&said["allowed"], &said["reads"]), (&true.into(), &true.into()), "{said:#}");
+    assert!(said["idempotency"].is_null() && said["idempotency_key_from"].is_null(), "{said:#}");
     assert!(run(&folder, &read, 0).0.contains(rule));
     let write = ["explain", "POST", "/v/orders", "--client", "erp", "--scope", "orders:write"];
     let said = json(&folder, &write, 0);
     assert_eq!((&said["idempotency"], &said["reads"]), (&"required".into(), &false.into()));
+    assert_eq!(said["idempotency_key_from"], serde_json::json!(["header:idempotency-key"]));
+    let (human, _) = run(&folder, &write, 0);
+    assert!(human.contains("idempotency required (header:idempotency-key)\n"), "{human}");
     for (arguments, slug, reason, rule) in [
         (&["GET", "/v/orders/7", "--client", "erp"][..], "scope-missing", "scope-missing", rule),
         (&["GET", "/v/x/Payroll/7/", "--client", "erp"], "not-permitted", "denied", "erp.toml:16"),

@@ -10,6 +10,7 @@ pub mod outcome;
 pub mod policy;
 pub mod pool;
 pub mod profile;
+pub mod protection;
 pub mod rates;
 pub mod read;
 pub mod secret;
@@ -19,7 +20,9 @@ pub mod vendor;
 
 use at::At;
 use issuer::RawIssuer;
+use policy::RawIdempotency;
 use pool::RawPool;
+use protection::{RawAmbiguous, RawLedger, RawReconcile, RawStores};
 use schemars::JsonSchema;
 use secret::RawSecret;
 use serde::{Deserialize, Serialize};
@@ -42,6 +45,8 @@ pub struct RawGateway {
     pub admin: Option<Section<RawAdmin>>,
     /// Who makes tokens for clients.
     pub issuer: Option<At<Vec<Section<RawIssuer>>>>,
+    /// Where protected writes are written down.
+    pub ledger: Option<Section<RawLedger>>,
     /// Where the policies of clients are.
     pub policies: Option<Section<RawPolicies>>,
     /// Vendor accounts that several vendors share, by name.
@@ -207,6 +212,24 @@ pub struct RawRoute {
     /// the route's prefix.
     #[schemars(extend("default" = []))]
     pub reads: Option<Vec<At<String>>>,
+    /// What writes need; the stricter of route and rule wins. `off` with `body_max = "none"`.
+    #[schemars(extend("default" = "optional"))]
+    pub idempotency: Option<At<RawIdempotency>>,
+    /// Where keys of writes come from, the first one that is there: `header:NAME`, `query:NAME`,
+    /// and on POST only `body:/pointer` and `path:eid:*`.
+    #[schemars(extend("default" = ["header:Idempotency-Key"]))]
+    pub idempotency_key_from: Option<At<Vec<At<String>>>>,
+    /// How long a duplicate waits for the first answer before it is told `request-in-flight`.
+    #[schemars(extend("default" = "0s"))]
+    pub idempotency_wait: Option<At<DurationText>>,
+    /// What a later call meets after an unknown outcome. `retry` needs a vendor key that protects.
+    #[schemars(extend("default" = "hold"))]
+    pub idempotency_ambiguous: Option<At<RawAmbiguous>>,
+    /// Which complete answers keep a key.
+    #[schemars(extend("default" = "all"))]
+    pub idempotency_stores: Option<At<RawStores>>,
+    /// How a create of unknown outcome is looked up; without it, as the profile says.
+    pub reconcile: Option<Section<RawReconcile>>,
     /// Largest request body; `"none"`: streams of any size.
     #[schemars(extend("default" = "10MiB"))]
     pub body_max: Option<At<SizeText>>,

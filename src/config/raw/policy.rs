@@ -4,7 +4,7 @@ use super::at::At;
 use super::rates::RawRates;
 use super::table::Section;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -128,7 +128,7 @@ pub struct RawAllow {
     /// Scopes, all of which are needed.
     pub scopes: Option<At<Vec<At<String>>>>,
     /// What writes under this rule need; the stricter of route and rule wins.
-    pub idempotency: Option<RawIdempotency>,
+    pub idempotency: Option<At<RawIdempotency>>,
     /// Name of one of the vendor's credentials.
     pub credential: Option<At<String>>,
     /// Requests in each period, of this client under this rule.
@@ -175,7 +175,7 @@ pub enum RawPriority {
 }
 
 /// What is said of idempotency keys on writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RawIdempotency {
     /// One has to be there.

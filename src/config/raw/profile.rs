@@ -2,6 +2,7 @@
 
 use super::at::At;
 use super::outcome::RawOutcomes;
+use super::protection::{RawReconcile, RawVendorKey};
 use super::table::Section;
 use super::text::DurationText;
 use schemars::JsonSchema;
@@ -29,6 +30,14 @@ pub struct RawProfile {
     pub backoff: Option<Section<RawBackoff>>,
     /// What its answers say of what is left.
     pub budget: Option<At<Vec<Section<RawBudget>>>>,
+    /// Request fields by which a write means something else: with another value in one of them,
+    /// the same idempotency key is a mistake.
+    #[schemars(extend("default" = []))]
+    pub semantic_headers: Option<Vec<At<String>>>,
+    /// What the vendor is sent in the place of a client's idempotency key.
+    pub vendor_key: Option<Section<RawVendorKey>>,
+    /// How a create of unknown outcome is looked up.
+    pub reconcile: Option<Section<RawReconcile>>,
 }
 
 /// How long to wait after a throttle that names no time: each time twice as long.

@@ -11,6 +11,9 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer, Error};
 
+/// Names that hold one of these parts, and no secret.
+const PLAIN: [&str; 3] = ["idempotency_key_from", "key_headers", "vendor_key"];
+
 /// Rounds after which a file is beyond help: each one is a problem that somebody has to read.
 const ROUNDS_MAX: usize = 200;
 
@@ -323,7 +326,7 @@ fn hide_all(value: &Spanned<DeValue<'_>>, notes: &mut Notes) {
 
 fn is_secretive(name: &str) -> bool {
     let name = name.to_lowercase();
-    SECRETIVE.iter().any(|part| name.contains(part))
+    SECRETIVE.iter().any(|part| name.contains(part)) && !PLAIN.contains(&name.as_str())
 }
 
 /// Where the syntax is broken nobody knows what is a value: if the line has a telling name,

@@ -3,6 +3,7 @@
 use super::at::At;
 use super::outcome::RawOutcomes;
 use super::pool::{RawAdaptive, RawCircuit, RawQueue, RawReserve, RawRetry};
+use super::protection::RawVendorKey;
 use super::rates::RawRates;
 use super::secret::{RawSecret, RawText};
 use super::table::Section;
@@ -52,6 +53,9 @@ pub struct RawVendor {
     pub forwarded: Option<RawForwarded>,
     /// What its answers mean; looked at before those of the profile.
     pub outcome: Option<RawOutcomes>,
+    /// What it is sent in the place of a client's idempotency key; without it, as the profile
+    /// says.
+    pub vendor_key: Option<Section<RawVendorKey>>,
 }
 
 /// What proves the gateway to the vendor.

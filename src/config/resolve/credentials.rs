@@ -50,6 +50,11 @@ const RESERVED: [&str; 32] = [
     "x-method-override",
 ];
 
+/// Whether a field, in lower case, is ours to write, or frames the message.
+pub(super) fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
 impl Context<'_> {
     /// `None` if it can't be used, which has been noted.
     pub(super) fn credential(&mut self, at: Option<&Section<RawCredential>>) -> Option<Credential> {
@@ -145,7 +150,7 @@ impl Context<'_> {
         let name = typed.value.to_ascii_lowercase();
         let message = if !is_token(&name) {
             format!("{} is no name of a header field", quoted(&typed.value))
-        } else if RESERVED.contains(&name.as_str()) {
+        } else if is_reserved(&name) {
             format!("{} can't hold a credential", quoted(&typed.value))
         } else {
             return Some(name);

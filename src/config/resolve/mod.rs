@@ -9,6 +9,7 @@ mod budgets;
 mod certificates;
 mod credentials;
 mod issuers;
+mod ledger;
 mod limits;
 mod listeners;
 mod names;
@@ -18,6 +19,8 @@ mod policies;
 mod policy_file;
 mod pools;
 mod profiles;
+mod protection;
+mod reconcile;
 mod redirect;
 mod restart;
 mod review;
@@ -25,6 +28,7 @@ mod routes;
 mod rules;
 mod secrets;
 mod server;
+mod vendor_key;
 mod vendors;
 
 pub use policies::Memo;
@@ -35,10 +39,10 @@ use super::problem::{self, Notes, Problem, Severity, Text, quoted};
 use super::raw::RawGateway;
 use super::raw::read::read;
 use super::sources::Sources;
-use super::{Config, Ledger, Log};
+use super::{Config, Log};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The place of what belongs to no place in particular.
 const TOP: Range<usize> = 0..0;
@@ -193,15 +197,8 @@ impl Context<'_> {
         let routes = self.routes(raw, &vendors);
         self.check_probes(raw, &routes);
         let policies = self.policies(raw, &routes, &issuers);
-        let ledger = Ledger {
-            path: self.base.join("data/ledger.db"),
-            create: true,
-            retention: Duration::from_secs(30 * 86_400),
-            answer_retention: Duration::from_secs(7 * 86_400),
-            answer_bytes_max: 1 << 20,
-            encryption_key: None,
-        };
-        let log = Log { redact_query: self.redacted(raw) };
+        let ledger = self.ledger(raw.ledger.as_ref());
+        let log = Log { redact_query: self.redacted(raw, &routes) };
         let watched = self.watched.clone();
         Config {
             server,

@@ -13,6 +13,15 @@ use std::ops::{Range, RangeInclusive};
 /// An example that is right.
 const EXAMPLE: &str = "{ status = 400, pointer = \"/error/code\", equals = \"TOO_MANY\" }";
 
+/// What is judged by a `when`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// Any answer: a client could have written into a record what would be taken for a throttle.
+    AnyAnswer,
+    /// The answer to a look-up: what matters there is the record.
+    LookUp,
+}
+
 /// The matchers that hold, in file order.
 pub(super) fn outcomes(notes: &mut Notes, raw: Option<&RawOutcomes>) -> Vec<Matcher> {
     let mut found: Vec<Matcher> = Vec::new();
@@ -32,7 +41,7 @@ fn matcher(notes: &mut Notes, at: &Section<RawOutcome>) -> Option<Matcher> {
     let raw: &RawOutcome = &at.value;
     let typed = notes.required(&at.span, "outcome", "when", raw.when.as_ref(), EXAMPLE);
     let class = notes.required(&at.span, "outcome", "class", raw.class.as_ref(), "\"rate\"");
-    let when = typed.and_then(|typed| when(notes, typed));
+    let when = typed.and_then(|typed| when(notes, typed, About::AnyAnswer));
     let wait = match &raw.wait {
         None => None,
         Some(typed) => Some(wait(notes, typed, when.as_ref())?),
@@ -67,7 +76,8 @@ fn wait(notes: &mut Notes, typed: &At<String>, when: Option<&When>) -> Option<Wa
     Some(wait)
 }
 
-fn when(notes: &mut Notes, at: &Section<RawWhen>) -> Option<When> {
+/// `None` if it can't be used, which has been noted.
+pub(super) fn when(notes: &mut Notes, at: &Section<RawWhen>, about: About) -> Option<When> {
     let raw: &RawWhen = &at.value;
     let statuses = match &raw.status {
         Some(typed) => statuses(notes, typed),
@@ -89,26 +99,30 @@ fn when(notes: &mut Notes, at: &Section<RawWhen>) -> Option<When> {
     }
     let (statuses, header, pointer) = (statuses?, header?, pointer?);
     let comparison = comparison?;
-    let when = combined(notes, statuses, header, pointer, comparison)?;
+    let when = combined(notes, (statuses, header, pointer), comparison, about)?;
     if when == When::default() {
         let message = "this `when` asks nothing, so every answer would be taken";
         notes.problem("bad-matcher", &at.span, message, format!("write it as in {EXAMPLE}"));
         return None;
     }
-    if let (Some(typed), Some((pointer, _))) = (&raw.pointer, &when.pointer) {
+    if let (Some(typed), Some((pointer, _))) = (&raw.pointer, &when.pointer)
+        && about == About::AnyAnswer
+    {
         check_success(notes, &typed.span, pointer, &when)?;
     }
     Some(when)
 }
 
+/// Statuses, field and pointer of a `when`.
+type Parts = (Vec<RangeInclusive<u16>>, Option<(HeaderName, Option<Test>)>, Option<Pointer>);
+
 /// What `equals`, `matches` or `contains` is about: the value at `pointer`, else that of a
 /// `header` without a value of its own, else the body.
 fn combined(
     notes: &mut Notes,
-    statuses: Vec<RangeInclusive<u16>>,
-    header: Option<(HeaderName, Option<Test>)>,
-    pointer: Option<Pointer>,
+    (statuses, header, pointer): Parts,
     comparison: Option<Comparison>,
+    about: About,
 ) -> Option<When> {
     let mut when = When { statuses, header, pointer: None, body: None };
     let Some(Comparison { key, test, span }) = comparison else {
@@ -138,7 +152,7 @@ fn combined(
         ),
         (None, _) => {
             when.body = Some(test);
-            if !when.takes_success() {
+            if !when.takes_success() || about == About::LookUp {
                 return Some(when);
             }
             refuse(

@@ -247,7 +247,10 @@ fn describe(around: &Surroundings) -> String {
     };
     let route = |route: &Arc<Route>| {
         let credentials: Vec<_> = route.vendor.credentials.iter().map(credential).collect();
-        format!("{} {:?} {:?} {credentials:?}", route.name, route.methods, route.allow_in_path)
+        let (name, methods, allowed) = (&route.name, route.methods, route.allow_in_path);
+        let (asked, sources) = (route.protection.idempotency, &route.protection.sources);
+        let streams = route.body_bytes_max.is_none();
+        format!("{name} {methods:?} {allowed:?} {credentials:?} {asked:?} {sources:?} {streams}")
     };
     let routes: Vec<String> = around.routes.iter().map(route).collect();
     let issuers: Vec<_> = around.issuers.iter().map(|issuer| &issuer.policy.name).collect();

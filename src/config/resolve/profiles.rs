@@ -3,8 +3,11 @@
 use super::Context;
 use super::budgets::{backoff, budgets};
 use super::outcomes::outcomes;
+use super::reconcile::reconcile;
 use super::secrets::in_words;
+use super::vendor_key::{is_taken, vendor_key};
 use crate::config::problem::{Notes, Text, quoted, suggestion};
+use crate::config::protection::{Reconcile, VendorKey};
 use crate::config::raw::at::At;
 use crate::config::raw::profile::RawProfile;
 use crate::config::raw::read::read;
@@ -16,12 +19,23 @@ use http::HeaderName;
 use std::path::Path;
 use std::sync::Arc;
 
+/// A profile, and what it says for a vendor or a route that says nothing itself.
+#[derive(Clone)]
+pub(super) struct Defaults {
+    /// The profile.
+    pub profile: Arc<Profile>,
+    /// What the vendor is sent in the place of a client's key.
+    pub vendor_key: Option<VendorKey>,
+    /// How a create of unknown outcome is looked up.
+    pub reconcile: Option<Arc<Reconcile>>,
+}
+
 /// What a vendor is, if nothing else is typed.
 const DEFAULT: &str = "generic";
 
 impl Context<'_> {
     /// `None` if it can't be read, which has been noted.
-    pub(super) fn profile(&mut self, typed: Option<&At<String>>) -> Option<Arc<Profile>> {
+    pub(super) fn profile(&mut self, typed: Option<&At<String>>) -> Option<Defaults> {
         let name = typed.map_or(DEFAULT, |typed| typed.value.as_str());
         if let Some((name, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
             let mut notes = Notes::new(Text::new(Path::new(name), (*text).to_owned()));
@@ -63,7 +77,7 @@ impl Context<'_> {
     }
 }
 
-fn resolve(name: &str, notes: &mut Notes) -> Option<Arc<Profile>> {
+fn resolve(name: &str, notes: &mut Notes) -> Option<Defaults> {
     let raw = read::<RawProfile>(notes)?;
     let mut open_doors = Vec::new();
     for door in raw.open_doors.into_iter().flatten() {
@@ -75,7 +89,9 @@ fn resolve(name: &str, notes: &mut Notes) -> Option<Arc<Profile>> {
             }
         }
     }
-    Some(Arc::new(Profile {
+    let vendor_key = raw.vendor_key.as_ref().and_then(|at| vendor_key(notes, at));
+    let reconcile = raw.reconcile.as_ref().and_then(|at| reconcile(notes, at, &[]));
+    let profile = Arc::new(Profile {
         name: name.to_owned(),
         digest: Sha256::of(notes.text.content.as_bytes()),
         request_id_headers: field_names(raw.request_id_headers, notes),
@@ -84,8 +100,23 @@ fn resolve(name: &str, notes: &mut Notes) -> Option<Arc<Profile>> {
         outcomes: Matchers::new(outcomes(notes, raw.outcome.as_ref())),
         backoff: backoff(notes, raw.backoff.as_ref()),
         budgets: budgets(notes, raw.budget.as_ref()),
-        semantic_headers: Vec::new(),
-    }))
+        semantic_headers: semantic_headers(raw.semantic_headers, notes),
+    });
+    Some(Defaults { profile, vendor_key, reconcile: reconcile.map(Arc::new) })
+}
+
+/// Fields that say what a write means. One that another attempt fills anew is not among them: the
+/// attempt would be taken for another write.
+fn semantic_headers(typed: Option<Vec<At<String>>>, notes: &mut Notes) -> Vec<HeaderName> {
+    for header in typed.iter().flatten() {
+        let name = HeaderName::from_bytes(header.value.as_bytes()).ok();
+        if name.is_some_and(|name| is_taken(&name) || name == "idempotency-key") {
+            let message = format!("{} says nothing of what a write means", quoted(&header.value));
+            let help = "remove it: it may differ between two attempts at the same write";
+            notes.problem("bad-field-name", &header.span, message, help);
+        }
+    }
+    field_names(typed, notes)
 }
 
 fn field_names(typed: Option<Vec<At<String>>>, notes: &mut Notes) -> Vec<HeaderName> {

@@ -79,6 +79,7 @@ fn redirect(vendor: &Arc<Vendor>, urls: &dyn Fn(&str) -> Option<BaseUrl>) -> Arc
         reserved: vendor.reserved.clone(),
         outcomes: vendor.outcomes.clone(),
         vendor_key: vendor.vendor_key.clone(),
+        reconcile: vendor.reconcile.clone(),
         credential: without_secret(&vendor.credential),
         credentials: vendor
             .credentials

@@ -1,7 +1,9 @@
 //! What a running gateway can't take up: sockets, threads, and whether a socket speaks TLS; and
 //! what it takes up all the same while such a change waits.
 
-use crate::config::{Config, ListenerTls, Vendor};
+use crate::config::{Config, Ledger, ListenerTls, Vendor};
+use crate::model::secret::Secret;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The keys whose change needs a restart; empty if there are none.
@@ -24,6 +26,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     for (key, changed) in [
         ("admin.address", old.admin.address != new.admin.address),
         ("admin.tls", old.admin.tls.is_some() != new.admin.tls.is_some()),
+        ("ledger", ledger(old) != ledger(new)),
         ("server.workers", old.server.workers != new.server.workers),
         ("server.handover", old.server.handover != new.server.handover),
     ] {
@@ -32,6 +35,12 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         }
     }
     keys
+}
+
+/// What the open ledger is bound to; how long things are kept is taken up at once.
+fn ledger(config: &Config) -> (&Path, bool, u64, Option<&Secret>) {
+    let Ledger { path, create, answer_bytes_max, encryption_key, .. } = &config.ledger;
+    (path, *create, *answer_bytes_max, encryption_key.as_ref())
 }
 
 /// Whether two readings of one gateway.toml differ: in a file that it names, or in a secret.

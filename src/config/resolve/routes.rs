@@ -2,20 +2,16 @@
 
 use super::bounds::{Longest, duration, size};
 use super::names::{check_name, is_host, path_fault};
+use super::protection::{Around, protection};
 use super::{Context, TOP};
 use crate::config::problem::{Notes, quoted, suggestion};
-use crate::config::protection::{Ambiguous, Protection, Stores};
 use crate::config::raw::at::At;
 use crate::config::raw::table::Section;
 use crate::config::raw::{RawGateway, RawRoute};
 use crate::config::{AllowInPath, Read, Route, Vendor};
 use crate::model::methods::{MethodSet, SERVED, is_safe};
 use crate::model::path::PathPattern;
-use crate::stages::authorization::rules::Idempotency;
-use crate::stages::idempotency::key::Source;
-use http::HeaderName;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Largest request body where nothing else is typed.
 const BODY_BYTES: u64 = 10 << 20;
@@ -59,24 +55,29 @@ impl Context<'_> {
             notes.problem("missing-key", &at.span, message, help);
         }
         let methods = methods(notes, raw);
+        let reads = reads(notes, raw, methods);
+        let body_bytes_max = body_max(notes, raw);
+        let deadline =
+            duration(notes, "deadline", raw.deadline.as_ref(), "60s", Longest::of("24h"));
+        let around = Around {
+            methods,
+            reads: &reads,
+            streams: body_bytes_max.is_none(),
+            deadline,
+            vendor: vendor.as_deref(),
+        };
+        let protection = protection(notes, raw, &around);
         Some(Route {
             host: host(notes, raw),
             prefix: prefix(notes, raw),
             methods,
-            reads: reads(notes, raw, methods),
-            body_bytes_max: body_max(notes, raw),
-            deadline: duration(notes, "deadline", raw.deadline.as_ref(), "60s", Longest::of("24h")),
+            reads,
+            body_bytes_max,
+            deadline,
             rewrite_links: raw.rewrite_links.unwrap_or(true),
             serialize_by: serialize_by(notes, raw),
             allow_in_path: allow_in_path(notes, raw),
-            protection: Protection {
-                idempotency: Idempotency::Optional,
-                sources: vec![Source::Header(HeaderName::from_static("idempotency-key"))],
-                wait: Duration::ZERO,
-                ambiguous: Ambiguous::Hold,
-                stores: Stores::All,
-                reconcile: None,
-            },
+            protection,
             name: Arc::from(name?.value.as_str()),
             vendor: vendor?,
             credential,

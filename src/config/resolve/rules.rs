@@ -2,16 +2,17 @@
 
 use super::limits;
 use super::policy_file::{Surroundings, place};
+use super::protection;
 use crate::config::problem::{Notes, quoted, suggestion};
 use crate::config::raw::at::At;
-use crate::config::raw::policy::{RawAllow, RawDeny, RawIdempotency};
+use crate::config::raw::policy::{RawAllow, RawDeny};
 use crate::config::raw::table::Section;
 use crate::config::{AllowInPath, Credential, Route};
 use crate::model::methods::{MethodSet, SERVED};
 use crate::model::path::PathPattern;
 use crate::model::scopes::{Scopes, is_scope};
 use crate::stages::authorization::query::Parameter;
-use crate::stages::authorization::rules::{Allow, Deny, Idempotency};
+use crate::stages::authorization::rules::{Allow, Deny};
 use crate::stages::validation::path;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,11 +43,7 @@ pub fn allow(notes: &mut Notes, at: &Section<RawAllow>, around: &Surroundings) -
         place: place(notes, at),
         limits: Some(limits::of_rule(notes, raw)).filter(|it| !it.is_empty()).map(Box::new),
         query: parameters(raw.query.as_ref()).into(),
-        idempotency: raw.idempotency.map(|typed| match typed {
-            RawIdempotency::Required => Idempotency::Required,
-            RawIdempotency::Optional => Idempotency::Optional,
-            RawIdempotency::Off => Idempotency::Off,
-        }),
+        idempotency: protection::of_rule(notes, raw, methods, route),
         credential,
         scopes,
         route: route?.name.clone(),

@@ -3,14 +3,16 @@
 use super::Context;
 use super::bounds::{Longest, duration, number, size};
 use super::names::is_token;
-use crate::config::Server;
+use super::protection::key_parameters;
 use crate::config::problem::{Notes, quoted};
 use crate::config::raw::table::Section;
 use crate::config::raw::{RawGateway, RawServer};
+use crate::config::{Route, Server};
 use crate::model::rates::Rate;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Query parameters whose values are never logged, whatever `redact_query` says: the names
@@ -85,7 +87,7 @@ impl Context<'_> {
         }
     }
 
-    pub(super) fn redacted(&mut self, raw: &RawGateway) -> Vec<String> {
+    pub(super) fn redacted(&mut self, raw: &RawGateway, routes: &[Arc<Route>]) -> Vec<String> {
         let mut names: Vec<String> = ALWAYS_REDACTED.iter().map(|&name| name.to_owned()).collect();
         let typed = raw.log.as_ref().and_then(|log| log.value.redact_query.as_ref());
         for name in typed.into_iter().flatten() {
@@ -94,6 +96,12 @@ impl Context<'_> {
                 self.notes.problem("bad-name", &name.span, "this name is empty", help);
             }
             let lower = name.value.to_lowercase();
+            if !names.contains(&lower) {
+                names.push(lower);
+            }
+        }
+        for name in routes.iter().flat_map(|route| key_parameters(route)) {
+            let lower = name.to_lowercase();
             if !names.contains(&lower) {
                 names.push(lower);
             }

@@ -3,14 +3,18 @@
 use super::bounds::{Longest, duration};
 use super::names::check_name;
 use super::outcomes::outcomes;
+use super::profiles::Defaults;
+use super::vendor_key::vendor_key;
 use super::{Context, Mode, TOP, pem};
-use crate::config::problem::{nearest, quoted};
+use crate::config::problem::{Notes, nearest, quoted};
+use crate::config::protection::{Place, VendorKey};
 use crate::config::raw::at::At;
 use crate::config::raw::table::Section;
 use crate::config::raw::vendor::{RawForwarded, RawTimeouts, RawVendor, RawVendorTls};
 use crate::config::raw::{RawGateway, RawRoute};
 use crate::config::{BaseUrl, Credential, Forwarded, Pool, Timeouts, Vendor, VendorTls};
 use crate::profile::outcome::Matchers;
+use http::HeaderName;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -53,7 +57,7 @@ impl Context<'_> {
         let raw = &at.value;
         let named = check_name(&mut self.notes, "vendor", name);
         let handling = self.handling(name, raw, gateway, pools);
-        let profile = self.profile(raw.profile.as_ref());
+        let defaults = self.profile(raw.profile.as_ref());
         let base_url = self.base_url(name, at);
         let credential = self.credential(raw.credential.as_ref());
         let credentials = self.named_credentials(raw);
@@ -70,20 +74,23 @@ impl Context<'_> {
             RawForwarded::XForwarded => Forwarded::XForwarded,
             RawForwarded::Rfc7239 => Forwarded::Rfc7239,
         };
+        let own_key = raw.vendor_key.as_ref().map(|typed| vendor_key(&mut self.notes, typed));
+        let Defaults { profile, vendor_key, reconcile } = defaults?;
+        let credentials_of_all = credential.iter().chain(credentials.values());
+        let reserved = Vendor::reserved(&profile, credentials_of_all);
+        check_own_key(&mut self.notes, raw, own_key.as_ref().and_then(Option::as_ref), &reserved);
         Some(Vendor {
             name: named.then(|| Arc::from(name.value.as_str()))?,
-            profile: profile.clone()?,
             base_url: base_url?,
             timeouts,
             tls,
             forwarded,
             handling,
-            reserved: Vendor::reserved(
-                profile.as_ref()?,
-                credential.iter().chain(credentials.values()),
-            ),
-            outcomes: Matchers::before(own, &profile.as_ref()?.outcomes),
-            vendor_key: None,
+            reserved,
+            outcomes: Matchers::before(own, &profile.outcomes),
+            vendor_key: own_key.unwrap_or(vendor_key),
+            reconcile,
+            profile,
             credential: credential.unwrap_or(Credential::None),
             credentials,
         })
@@ -189,5 +196,29 @@ impl Context<'_> {
                 self.notes.problem("bad-certificate", span, format!("this {what}"), help);
             })
             .ok()
+    }
+}
+
+/// A credential, or a client's own key, goes into that field.
+fn check_own_key(
+    notes: &mut Notes,
+    raw: &RawVendor,
+    key: Option<&VendorKey>,
+    reserved: &[HeaderName],
+) {
+    let (Some(at), Some(key)) = (&raw.vendor_key, key) else { return };
+    let header = match &key.place {
+        Place::Header(name) => Some(name),
+        Place::Path(_) | Place::Query(_) | Place::Body(_) => None,
+    };
+    let companion = key.companion.as_ref().map(|(name, _)| name);
+    for (name, typed) in [(header, &at.value.header), (companion, &at.value.companion)] {
+        if let (Some(name), Some(typed)) = (name, typed)
+            && reserved.contains(name)
+        {
+            let message = format!("credentials go into the field {}", quoted(name.as_str()));
+            let help = "write the field that the vendor asks for, as in \"Idempotency-Key\"";
+            notes.problem("bad-field-name", &typed.span, message, help);
+        }
     }
 }

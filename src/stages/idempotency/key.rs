@@ -65,6 +65,18 @@ impl Source {
     }
 }
 
+/// As typed, a field's name in lower case.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Header(name) => write!(f, "header:{name}"),
+            Source::Query(name) => write!(f, "query:{name}"),
+            Source::Body(pointer) => write!(f, "body:{}", pointer.as_str()),
+            Source::Path(beginning) => write!(f, "path:{beginning}*"),
+        }
+    }
+}
+
 /// The key of a write: two writes with equal keys are one, within client and vendor.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key {

@@ -54,13 +54,17 @@ impl Reconcile {
         Some(parts?.join(&percent::encode(value.as_bytes())))
     }
 
-    /// What an answer says; `body`: its beginning, `complete`: it is all of it.
+    /// What an answer says; `body`: its beginning, `complete`: it is all of it. What says that the
+    /// vendor acted is looked for first, and a body that nobody could read proves nothing.
     pub fn read(&self, status: u16, headers: &HeaderMap, body: &[u8], complete: bool) -> LookedUp {
         let peek = Peek::new(body, complete);
         let holds = |when: &When| when.head_holds(status, headers) && when.body_holds(&peek);
+        let unread = !complete
+            && self.executed.head_holds(status, headers)
+            && self.executed.looks_into_body();
         match (holds(&self.executed), holds(&self.not_executed)) {
-            (true, false) => LookedUp::Executed,
-            (false, true) => LookedUp::NotExecuted,
+            (true, _) => LookedUp::Executed,
+            (false, true) if !unread => LookedUp::NotExecuted,
             _ => LookedUp::Unclear,
         }
     }
@@ -85,6 +89,7 @@ fn filled(text: &str, path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::when::Pointer;
 
     fn reconcile(target: &str, creates: &[&str]) -> Reconcile {
         let status = |status: u16| When { statuses: vec![status..=status], ..When::default() };
@@ -99,7 +104,6 @@ mod tests {
 
     #[test]
     fn a_look_up_is_of_what_was_created() {
-        const BILL: &str = "/services/rest/record/v1/bill";
         const NETSUITE: &str = "/services/rest/record/v1/{5}/eid:{key}";
         for (target, creates, path, expected) in [
             ("/orders/{key}", &[][..], "/orders", Some("/orders/a%2Fb%20c")),
@@ -125,13 +129,22 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_unclear() {
-        let mut both = reconcile("/{key}", &[]);
+    fn what_was_not_read_proves_nothing() {
         let none = HeaderMap::new();
-        assert_eq!(both.read(200, &none, b"", true), LookedUp::Executed);
-        assert_eq!(both.read(404, &none, b"", true), LookedUp::NotExecuted);
-        assert_eq!(both.read(500, &none, b"", true), LookedUp::Unclear);
-        both.not_executed = both.executed.clone();
-        assert_eq!(both.read(200, &none, b"", true), LookedUp::Unclear);
+        let by_status = reconcile("/{key}", &[]);
+        assert_eq!(by_status.read(200, &none, b"", true), LookedUp::Executed);
+        assert_eq!(by_status.read(404, &none, b"", false), LookedUp::NotExecuted);
+        assert_eq!(by_status.read(500, &none, b"", true), LookedUp::Unclear);
+        // A search answers 200 whether it finds something or not.
+        let mut search = reconcile("/?q={key}", &[]);
+        search.executed.pointer = Some((Pointer::parse("/items/0/id").expect("one"), None));
+        search.not_executed = When { statuses: vec![200..=200], ..When::default() };
+        for (body, complete, expected) in [
+            (r#"{"items":[{"id":7}]}"#, true, LookedUp::Executed),
+            (r#"{"items":[]}"#, true, LookedUp::NotExecuted),
+            (r#"{"items":["#, false, LookedUp::Unclear),
+        ] {
+            assert_eq!(search.read(200, &none, body.as_bytes(), complete), expected, "{body}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A running gateway with its folder and its log.
 pub struct UnderTest {
@@ -89,6 +90,13 @@ impl UnderTest {
         let sink = Log::to(Box::new(log.clone()));
         let serving = serving::start(&origin, config, sink, false).await;
         UnderTest { serving: serving.expect("serves"), folder, log }
+    }
+
+    /// Leaves at once, and what it has written stays.
+    pub async fn leave(self) -> Folder {
+        let UnderTest { serving, folder, .. } = self;
+        serving.drain(Duration::from_millis(1), false).await;
+        folder
     }
 
     /// The address of listener number `index`.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What to do with a request that has come in.
@@ -38,6 +39,8 @@ pub struct Vendor {
     seen: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
+    /// Keeps the gate from being taken for one that nobody holds any more.
+    gate: Option<watch::Sender<bool>>,
 }
 
 impl Drop for Vendor {
@@ -54,6 +57,16 @@ impl Vendor {
 
     /// The same, given too how many requests came before it on its connection.
     pub async fn counting(reply: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Vendor {
+        let (gate, open) = watch::channel(true);
+        let mut vendor = Vendor::with_gate(reply, open).await;
+        vendor.gate = Some(gate);
+        vendor
+    }
+
+    async fn with_gate(
+        reply: impl Fn(&str, usize) -> Reply + Send + Sync + 'static,
+        gate: watch::Receiver<bool>,
+    ) -> Vendor {
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = socket.local_addr().expect("bound");
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -63,10 +76,20 @@ impl Vendor {
         let accepting = tokio::spawn(async move {
             while let Ok((tcp, _)) = socket.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(tcp, reply.clone(), for_seen.clone()));
+                tokio::spawn(serve(tcp, reply.clone(), for_seen.clone(), gate.clone()));
             }
         });
-        Vendor { address, seen, connections, accepting }
+        Vendor { address, seen, connections, accepting, gate: None }
+    }
+
+    /// Answers each request only once the gate is open.
+    pub async fn gated(
+        reply: impl Fn(&str) -> Reply + Send + Sync + 'static,
+    ) -> (Vendor, watch::Sender<bool>) {
+        let (gate, closed) = watch::channel(false);
+        let mut vendor = Vendor::with_gate(move |request, _| reply(request), closed).await;
+        vendor.gate = Some(gate.clone());
+        (vendor, gate)
     }
 
     /// Answers everything with 200 and `fine`.
@@ -109,12 +132,15 @@ async fn serve(
     mut tcp: TcpStream,
     reply: Arc<impl Fn(&str, usize) -> Reply + Send + Sync + 'static>,
     seen: Arc<Mutex<Vec<String>>>,
+    mut gate: watch::Receiver<bool>,
 ) {
     let mut buffer = Vec::new();
     let mut before = 0;
     while let Some(request) = read_request(&mut tcp, &mut buffer).await {
         seen.lock().expect("no panic").push(request.clone());
         before += 1;
+        // Ends with the vendor.
+        let _ = gate.wait_for(|open| *open).await;
         match reply(&request, before - 1) {
             Reply::Octets(octets) => {
                 if tcp.write_all(&octets).await.is_err() {

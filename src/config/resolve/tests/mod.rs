@@ -9,6 +9,8 @@ mod matchers;
 mod outcomes;
 mod policies;
 mod pools;
+mod protection;
+mod reconcile;
 mod robustness;
 mod secrets;
 mod values;

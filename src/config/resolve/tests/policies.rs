@@ -184,6 +184,42 @@ fn rules() {
 }
 
 #[test]
+fn what_a_rule_says_of_keys_has_to_fit_its_route() {
+    let rule = |method: &str, said: &str| {
+        let rule = RULE.replace("\"GET\"", method);
+        format!("{CLIENT}{}", rule.replace("scopes", &format!("idempotency = {said}\nscopes")))
+    };
+    let (strict, usual, off) = ("◆\"required\"", "◆\"optional\"", "◆\"off\"");
+    let streams = "body_max = \"none\"\n";
+    let records = "idempotency_key_from = [\"body:/a\"]\n";
+    for (route, method, said, code) in [
+        ("", "\"POST\"", strict, ""),
+        ("", "\"GET\"", strict, "idempotency-unused"),
+        ("", "\"*\"", strict, ""),
+        ("", "\"POST\"", usual, ""),
+        ("", "\"POST\"", off, "idempotency-weaker"),
+        ("idempotency = \"off\"\n", "\"POST\"", off, ""),
+        ("idempotency = \"off\"\n", "\"POST\"", usual, ""),
+        ("idempotency = \"required\"\n", "\"POST\"", usual, "idempotency-weaker"),
+        (streams, "\"POST\"", off, ""),
+        (streams, "\"POST\"", usual, "idempotency-stream"),
+        (streams, "\"POST\"", strict, "idempotency-stream"),
+        (records, "\"POST\"", strict, ""),
+        (records, "\"DELETE\"", strict, "key-never-there"),
+    ] {
+        let marked = rule(method, said);
+        let files = Memory::default()
+            .with("gateway.toml", format!("{}{route}", gateway()))
+            .with("policies/c.toml", marked.replace('◆', ""));
+        let loaded = load(Path::new("gateway.toml"), &files, Mode::Run, now());
+        let found: Vec<_> = loaded.problems.iter().map(|p| (p.code, p.line, p.column)).collect();
+        let expected = [(code, 9, "idempotency = ".len() + 1)];
+        let expected = if code.is_empty() { &[][..] } else { &expected };
+        assert_eq!(found, expected, "{route}{marked}\n{}", loaded.human());
+    }
+}
+
+#[test]
 fn what_is_legal_and_probably_not_meant() {
     let second = "[[allow]]\nroute = \"rest\"\nmethods = [\"GET\"]\npaths = [\"/a\"]\n\
                   scopes = [\"read\", \"write\"]\n";
