@@ -93,6 +93,40 @@ pub enum Place {
     Path(Box<str>),
 }
 
+impl Place {
+    /// The place as that of a client's key.
+    fn as_source(&self) -> Source {
+        match self {
+            Place::Header(name) => Source::Header(name.clone()),
+            Place::Query(name) => Source::Query(name.clone()),
+            Place::Body(pointer) => Source::Body(pointer.clone()),
+            Place::Path(name) => Source::Path(format!("{name}:").into()),
+        }
+    }
+}
+
+/// A look-up, and what it can find.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LookUp {
+    /// The question.
+    pub reconcile: Arc<Reconcile>,
+    /// Where the vendor has to be sent the value that it is asked for; none: anywhere.
+    pub sent_in: Vec<Source>,
+}
+
+impl LookUp {
+    /// Whether whatever the vendor is sent is what the question is about: asked for anything else,
+    /// it would say of every write that it did not act.
+    pub fn fits(&self, key: Option<&VendorKey>, sources: &[Source]) -> bool {
+        let known = |source: &Source| self.sent_in.is_empty() || self.sent_in.contains(source);
+        match key {
+            Some(key) => known(&key.place.as_source()),
+            // As it is, the vendor sees a key only where it names a record.
+            None => sources.iter().filter(|source| source.names_record()).all(known),
+        }
+    }
+}
+
 /// `reconcile`: asks the vendor whether it acted on a create.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reconcile {
