@@ -1,7 +1,7 @@
 //! The ledger as this process has it: opened aside, tried again where that may help, and read even
 //! where it can't be written.
 
-use crate::adapters::ledger::entry::{Answer, Change, Entry, Outcome, Trouble};
+use crate::adapters::ledger::entry::{Answer, Change, Entry, Outcome, Standing, Trouble};
 use crate::adapters::ledger::sqlite::{Opened, Reader, Settings, SqliteLedger};
 use crate::adapters::ledger::writer::Commit;
 use crate::adapters::ledger::{Clocks, Ledger};
@@ -156,6 +156,35 @@ impl Book {
         match (self.ledger(), self.reader()) {
             (Ok(ledger), _) => aside(move || ledger.answer_of(id)).await,
             (Err(_), Some(reader)) => aside(move || reader.answer_of(id)).await,
+            (Err(trouble), None) => Err(trouble),
+        }
+    }
+
+    /// The entry of this number.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub async fn entry(&self, id: i64) -> Result<Option<Entry>, Trouble> {
+        match (self.ledger(), self.reader()) {
+            (Ok(ledger), _) => aside(move || ledger.entry(id)).await,
+            (Err(_), Some(reader)) => aside(move || reader.entry(id)).await,
+            (Err(trouble), None) => Err(trouble),
+        }
+    }
+
+    /// Entries in this standing, the first ones after a number.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub async fn list(
+        &self,
+        standing: Standing,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Entry>, Trouble> {
+        match (self.ledger(), self.reader()) {
+            (Ok(ledger), _) => aside(move || ledger.list(standing, after, limit)).await,
+            (Err(_), Some(reader)) => aside(move || reader.list(standing, after, limit)).await,
             (Err(trouble), None) => Err(trouble),
         }
     }

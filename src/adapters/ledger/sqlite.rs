@@ -223,7 +223,11 @@ impl Reader {
         }
     }
 
-    fn list(&self, standing: Standing, after: i64, limit: u32) -> Result<Vec<Entry>, Trouble> {
+    /// Entries in this standing, the first ones after a number; holders may be dead.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub fn list(&self, standing: Standing, after: i64, limit: u32) -> Result<Vec<Entry>, Trouble> {
         let statement = match standing {
             Standing::Answered => rows::LIST_ANSWERED,
             Standing::InFlight | Standing::Unknown => rows::LIST_OPEN,
