@@ -3,6 +3,8 @@
 
 use super::entry::Trouble;
 use super::rows::trouble;
+use super::seal::{EncryptionKey, Seal};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -17,19 +19,20 @@ const APPLICATION: i64 = 0x6572_706c;
 /// Each one brings the file from the form of its index to the next.
 const MIGRATIONS: [&str; 1] = [FORM_1];
 
-/// Standing 0 is in flight, 1 answered, 2 unknown. Numbers of entries and generations are never
-/// used again, so that a claim that comes late can't meet another one's entry.
+/// Standing 0 is in flight, 1 answered, 2 unknown. `seal` has a row if the ledger is encrypted;
+/// `identity`, `private` and `octets` are then what [`super::seal`] makes of them. Numbers of
+/// entries and generations are never used again, so that a claim that comes late can't meet
+/// another one's entry.
 const FORM_1: &str = "
 CREATE TABLE clock(one INTEGER PRIMARY KEY, steady INTEGER NOT NULL, wall INTEGER NOT NULL) STRICT;
+CREATE TABLE seal(one INTEGER PRIMARY KEY, salt BLOB NOT NULL, proof BLOB NOT NULL) STRICT;
 CREATE TABLE generations(
     number INTEGER PRIMARY KEY AUTOINCREMENT, begun_wall INTEGER NOT NULL) STRICT;
 CREATE TABLE claims(
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     identity BLOB NOT NULL,
-    client TEXT NOT NULL, vendor TEXT NOT NULL, key TEXT NOT NULL,
-    record_method TEXT, record_path TEXT, fingerprint BLOB NOT NULL, vendor_key TEXT,
-    correlation TEXT NOT NULL, route TEXT NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL,
-    credential TEXT,
+    client TEXT NOT NULL, vendor TEXT NOT NULL, private BLOB NOT NULL,
+    correlation TEXT NOT NULL, route TEXT NOT NULL, method TEXT NOT NULL, credential TEXT,
     standing INTEGER NOT NULL, attempt INTEGER NOT NULL, generation INTEGER NOT NULL,
     first_steady INTEGER NOT NULL, first_wall INTEGER NOT NULL,
     since_steady INTEGER NOT NULL, since_wall INTEGER NOT NULL,
@@ -58,29 +61,48 @@ pub fn known() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
-/// Opens the ledger for writing, made if there is none and that is wished; `true`: it was.
+/// A ledger that is open for writing.
+pub struct Open {
+    /// The file.
+    pub connection: Connection,
+    /// What its values are sealed with.
+    pub seal: Seal,
+    /// Whether there was none before.
+    pub created: bool,
+}
+
+/// Opens the ledger for writing, made if there is none and that is wished.
 ///
 /// # Errors
 /// Why it is not taken; then it is what it was.
-pub fn open(path: &Path, create: bool, patience: Duration) -> Result<(Connection, bool), Trouble> {
+pub fn open(
+    path: &Path,
+    create: bool,
+    key: Option<&EncryptionKey>,
+    patience: Duration,
+) -> Result<Open, Trouble> {
     let created = match fs::metadata(path) {
         Ok(_) => false,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if beside(path, "-wal").exists() {
+            if has_log(path) {
                 let why = "its write-ahead log is there, but the ledger itself is gone";
                 return Err(Trouble::Corrupt(why.to_owned()));
             }
             if !create {
                 return Err(Trouble::Absent);
             }
-            make(path)?
+            make(path, key)?
         }
         Err(error) => return Err(Trouble::Unreadable(error.to_string())),
     };
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, patience)?;
-    check(&connection, path)?;
+    // What is not taken is closed as it lies there, with its log.
+    let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(leave, true).map_err(trouble)?;
+    let seal = check(&connection, path, key)?;
+    connection.set_db_config(leave, false).map_err(trouble)?;
     migrate(&mut connection)?;
-    Ok((connection, created))
+    Ok(Open { connection, seal, created })
 }
 
 /// Opens it for reading only, also where nothing can be written.
@@ -94,7 +116,7 @@ pub fn open_to_read(path: &Path, patience: Duration) -> Result<Connection, Troub
     };
     let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY;
     match attempt(path, read_only) {
-        Err(Trouble::Unreadable(_) | Trouble::ReadOnly(_)) if !beside(path, "-wal").exists() => {
+        Err(Trouble::Unreadable(_) | Trouble::ReadOnly(_)) if !has_log(path) => {
             // Where the folder can't be written there is no place for a lock, and nobody else
             // who could write: the file may be taken as it lies there.
             let text = path.to_string_lossy();
@@ -144,8 +166,12 @@ fn connect(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Connecti
     Ok(connection)
 }
 
-/// Takes only what is a whole ledger of a known form.
-fn check(connection: &Connection, path: &Path) -> Result<(), Trouble> {
+/// Takes only what is a whole ledger of a known form, with its own key.
+fn check(
+    connection: &Connection,
+    path: &Path,
+    key: Option<&EncryptionKey>,
+) -> Result<Seal, Trouble> {
     if fs::metadata(path).is_ok_and(|file| file.len() == 0) {
         return Err(Trouble::Corrupt("the file is empty".to_owned()));
     }
@@ -153,6 +179,7 @@ fn check(connection: &Connection, path: &Path) -> Result<(), Trouble> {
     if found > known() {
         return Err(Trouble::Newer { found, known: known() });
     }
+    let seal = Seal::of(connection, key)?;
     let verdict: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(trouble)?;
     if verdict != "ok" {
@@ -161,7 +188,8 @@ fn check(connection: &Connection, path: &Path) -> Result<(), Trouble> {
     if connection.is_readonly("main").map_err(trouble)? {
         return Err(Trouble::ReadOnly("the file can't be written".to_owned()));
     }
-    durable(connection)
+    durable(connection)?;
+    Ok(seal)
 }
 
 fn version(connection: &Connection) -> Result<i64, Trouble> {
@@ -205,17 +233,21 @@ fn migrate(connection: &mut Connection) -> Result<(), Trouble> {
 }
 
 /// Makes a new one; `false`: another process was quicker.
-fn make(path: &Path) -> Result<bool, Trouble> {
+fn make(path: &Path, key: Option<&EncryptionKey>) -> Result<bool, Trouble> {
     publish(path, |new| {
         let mut connection = Connection::open(new).map_err(trouble)?;
         durable(&connection)?;
         migrate(&mut connection)?;
+        if let Some(key) = key {
+            Seal::begin(&connection, key)?;
+        }
         connection.close().map_err(|(_, error)| trouble(error))
     })
 }
 
 /// Fills a file under another name, and gives it its own only once it is whole and on the disk;
-/// `false`: there is one of that name.
+/// `false`: there is one of that name. One at a time in a folder: a process number would not tell
+/// two makers apart, for all have the same one in containers.
 fn publish(path: &Path, fill: impl FnOnce(&Path) -> Result<(), Trouble>) -> Result<bool, Trouble> {
     let refused = |error: io::Error| match error.kind() {
         io::ErrorKind::StorageFull => Trouble::Full,
@@ -226,9 +258,14 @@ fn publish(path: &Path, fill: impl FnOnce(&Path) -> Result<(), Trouble>) -> Resu
         _ => Path::new("."),
     };
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
-    let new = beside(path, format!(".new-{}", std::process::id()));
+    let folder = File::open(folder).map_err(refused)?;
+    folder.lock().map_err(|error| Trouble::Failed(error.to_string()))?;
+    if fs::symlink_metadata(path).is_ok() {
+        return Ok(false);
+    }
+    let new = beside(path, ".new");
     let put = || {
-        // What a process of this number left behind when it died.
+        // What somebody left behind who died at it.
         remove(&new);
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(refused)?;
         fill(&new)?;
@@ -238,7 +275,7 @@ fn publish(path: &Path, fill: impl FnOnce(&Path) -> Result<(), Trouble>) -> Resu
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             Err(error) => return Err(refused(error)),
         }
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(refused)?;
+        folder.sync_all().map_err(refused)?;
         Ok(true)
     };
     let made = put();
@@ -251,6 +288,11 @@ fn remove(new: &Path) {
         // Most of them are not there.
         let _ = fs::remove_file(beside(new, end));
     }
+}
+
+/// Whether something is written beside it that may not be in it yet.
+fn has_log(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
 }
 
 /// The file of the same name with something behind it.

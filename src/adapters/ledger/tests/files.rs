@@ -33,7 +33,7 @@ fn a_new_one_is_said_to_be_new() {
     let left: Vec<_> = fs::read_dir(path.parent().expect("one"))
         .expect("listed")
         .map(|file| file.expect("one").file_name())
-        .filter(|name| name.to_string_lossy().contains(".new-"))
+        .filter(|name| name.to_string_lossy().contains(".new"))
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -98,7 +98,7 @@ fn what_can_only_be_read_is_still_read() {
     if !is_root {
         assert_eq!(try_open(&path).err().map(|it| it.word()), Some("read-only"));
     }
-    let reader = Reader::open(&path).expect("readable");
+    let reader = Reader::open(&path, None).expect("readable");
     let entry = reader.look(&new_claim("a").identity()).expect("told").expect("there");
     assert_eq!((entry.claim, entry.standing), (claim, Standing::Answered));
     assert_eq!(reader.answer_of(claim.id), Ok(Some(answer("a"))));
@@ -158,7 +158,8 @@ fn a_full_disk_refuses_and_is_survived() {
     answered(&ledger, "before");
     drop(ledger);
     // As full as a disk can be made by those who must not fill one.
-    let (mut connection, _) = super::super::schema::open(&path, false, Duration::ZERO).expect("ok");
+    let opened = super::super::schema::open(&path, false, None, Duration::ZERO).expect("ok");
+    let mut connection = opened.connection;
     let pages: i64 =
         connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("told");
     connection.pragma_update(None, "max_page_count", pages).expect("set");
