@@ -5,6 +5,7 @@ use super::private::{self, Beside, Private};
 use super::seal::Seal;
 use crate::model::moment::Moment;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Params, Row};
+use std::io;
 
 /// What [`read`] reads, in its order.
 macro_rules! columns {
@@ -108,6 +109,14 @@ pub fn code(standing: Standing) -> i64 {
 /// A code that nobody writes is the one that is never acted on.
 fn standing(code: i64) -> Standing {
     Standing::ALL.into_iter().find(|one| self::code(*one) == code).unwrap_or(Standing::Unknown)
+}
+
+/// What it means that a file can't be made.
+pub fn refused(error: io::Error) -> Trouble {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Trouble::Full,
+        _ => Trouble::ReadOnly(error.to_string()),
+    }
 }
 
 /// Our own trouble, on its way through the database's functions.

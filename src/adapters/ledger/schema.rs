@@ -2,7 +2,7 @@
 //! that it knows.
 
 use super::entry::Trouble;
-use super::rows::trouble;
+use super::rows::{refused, trouble};
 use super::seal::{EncryptionKey, Seal};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -95,14 +95,27 @@ pub fn open(
         }
         Err(error) => return Err(Trouble::Unreadable(error.to_string())),
     };
-    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, patience)?;
+    let (mut connection, seal) = taken(path, key, patience).map_err(|trouble| match trouble {
+        // The database says the same of a place that can't be read.
+        Trouble::Unreadable(why) if open_to_read(path, patience).is_ok() => Trouble::ReadOnly(why),
+        trouble => trouble,
+    })?;
+    migrate(&mut connection)?;
+    Ok(Open { connection, seal, created })
+}
+
+fn taken(
+    path: &Path,
+    key: Option<&EncryptionKey>,
+    patience: Duration,
+) -> Result<(Connection, Seal), Trouble> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, patience)?;
     // What is not taken is closed as it lies there, with its log.
     let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(leave, true).map_err(trouble)?;
     let seal = check(&connection, path, key)?;
     connection.set_db_config(leave, false).map_err(trouble)?;
-    migrate(&mut connection)?;
-    Ok(Open { connection, seal, created })
+    Ok((connection, seal))
 }
 
 /// Opens it for reading only, also where nothing can be written.
@@ -116,9 +129,11 @@ pub fn open_to_read(path: &Path, patience: Duration) -> Result<Connection, Troub
     };
     let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY;
     match attempt(path, read_only) {
-        Err(Trouble::Unreadable(_) | Trouble::ReadOnly(_)) if !has_log(path) => {
-            // Where the folder can't be written there is no place for a lock, and nobody else
-            // who could write: the file may be taken as it lies there.
+        Err(Trouble::Unreadable(_) | Trouble::ReadOnly(_) | Trouble::Full | Trouble::Failed(_))
+            if !has_log(path) =>
+        {
+            // Where the folder can't be written, or the disk is full, there is no place for a
+            // lock, and nobody else who could write: the file may be taken as it lies there.
             let text = path.to_string_lossy();
             let quoted: String = text
                 .chars()
@@ -249,15 +264,8 @@ fn make(path: &Path, key: Option<&EncryptionKey>) -> Result<bool, Trouble> {
 /// `false`: there is one of that name. One at a time in a folder: a process number would not tell
 /// two makers apart, for all have the same one in containers.
 fn publish(path: &Path, fill: impl FnOnce(&Path) -> Result<(), Trouble>) -> Result<bool, Trouble> {
-    let refused = |error: io::Error| match error.kind() {
-        io::ErrorKind::StorageFull => Trouble::Full,
-        _ => Trouble::ReadOnly(error.to_string()),
-    };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
+    let folder = folder_of(path);
+    make_folder(folder).map_err(refused)?;
     let folder = File::open(folder).map_err(refused)?;
     folder.lock().map_err(|error| Trouble::Failed(error.to_string()))?;
     if fs::symlink_metadata(path).is_ok() {
@@ -281,6 +289,27 @@ fn publish(path: &Path, fill: impl FnOnce(&Path) -> Result<(), Trouble>) -> Resu
     let made = put();
     remove(&new);
     made
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// With those above it, if need be. The name of each is on the disk before anything is in it: a
+/// power cut that takes a folder takes the ledger.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(folder);
+    make_folder(above)?;
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => File::open(above)?.sync_all(),
+    }
 }
 
 fn remove(new: &Path) {

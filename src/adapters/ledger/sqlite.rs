@@ -180,7 +180,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a ledger for reading.
+    /// Opens a ledger for reading. Where nothing can be written it may know no more than what was
+    /// true when it was opened: whoever opens the ledger for writing later needs another one.
     ///
     /// # Errors
     /// Why it can't be read.

@@ -1,5 +1,6 @@
 //! Every store under the same suite, and what only files and processes can go through.
 
+mod disk;
 mod files;
 mod killed;
 mod sealed;
@@ -13,7 +14,7 @@ use super::{Clocks, Ledger, Trouble};
 use crate::model::digest::Sha256;
 use crate::stages::idempotency::fingerprint::Fingerprint;
 use crate::stages::idempotency::key::Key;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -241,10 +241,13 @@ fn a_flipped_bit_is_never_read() {
 fn those_who_begin_together_share_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("ledger.db");
-    let ledgers: Vec<SqliteLedger> = std::thread::scope(|scope| {
-        let opening: Vec<_> = (0..4).map(|_| scope.spawn(|| open(&path))).collect();
-        opening.into_iter().map(|ledger| ledger.join().expect("opened")).collect()
+    let settings = sealed(&path);
+    let opened: Vec<_> = std::thread::scope(|scope| {
+        let opening: Vec<_> = (0..4).map(|_| scope.spawn(|| try_open_by(&settings))).collect();
+        opening.into_iter().map(|it| it.join().expect("sound").expect("opened")).collect()
     });
+    assert_eq!(opened.iter().filter(|(_, opened)| opened.created).count(), 1);
+    let ledgers: Vec<SqliteLedger> = opened.into_iter().map(|(ledger, _)| ledger).collect();
     let claim = claimed(&ledgers[0], "a");
     for ledger in &ledgers[1..] {
         let held = ledger.claim(new_claim("a")).expect("told");
