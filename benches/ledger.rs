@@ -61,10 +61,8 @@ fn run(sealed: bool, keys: u64, retained: &Path, scratch: &Path) {
     println!("\nLedger, {name}: empty, and with {keys} keys retained\n");
     let path = retained.join(format!("{name}-{keys}.db"));
     let begun = Instant::now();
-    let filled = Store::open(&path, sealed).fill(keys);
-    if filled > 0 {
-        println!("  {filled} keys written in {:.1} s", begun.elapsed().as_secs_f64());
-    }
+    Store::fill(&path, sealed, keys);
+    println!("  filled in {:.1} s", begun.elapsed().as_secs_f64());
     let begun = Instant::now();
     let full = Store::open(&path, sealed);
     let (opened, millions) = (begun.elapsed().as_secs_f64(), keys as f64 / 1e6);

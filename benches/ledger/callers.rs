@@ -1,6 +1,6 @@
 //! What the callers do, and what one time costs: processor time of the whole process, and time.
 
-use crate::store::{Store, new_claim};
+use crate::store::{Store, WRITTEN, new_claim};
 use erpgate::adapters::ledger::Ledger;
 use erpgate::adapters::ledger::entry::{Claim, Settlement};
 use rustix::time::{ClockId, clock_gettime};
@@ -66,7 +66,7 @@ impl Work {
                 }
                 // All over the place.
                 retained => look(store, callers, &|number| {
-                    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % retained
+                    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % retained.min(WRITTEN)
                 }),
             },
         }

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Writes that are under way at a time while a ledger is filled.
 const UNDER_WAY: u64 = 4096;
+/// So many are written one by one; those that are looked up.
+pub const WRITTEN: u64 = 100_000;
 /// One of so many retained keys is young enough that its answer is still there: 7 of 30 days.
 const ANSWERED: u64 = 4;
 
@@ -36,7 +38,7 @@ impl Clocks for Real {
 pub struct Store {
     /// The ledger.
     pub ledger: SqliteLedger,
-    /// Keys of these numbers are retained: the first ones.
+    /// How many keys are retained.
     pub retained: u64,
     next: AtomicU64,
     body: String,
@@ -60,10 +62,17 @@ impl Store {
         Store { ledger, retained, next, body: items.collect() }
     }
 
-    /// Fills it up with keys of writes that were answered; returns how many it wrote.
-    pub fn fill(self, keys: u64) -> u64 {
+    /// Fills it up with keys of writes that were answered: the first ones as the gateway writes
+    /// them, which are looked up later; behind them their doubles, under names at random.
+    pub fn fill(path: &Path, sealed: bool, keys: u64) {
+        if Store::open(path, sealed).retained < keys {
+            Store::open(path, sealed).write(keys.min(WRITTEN));
+            double(path, keys).expect("doubled");
+        }
+    }
+
+    fn write(&self, keys: u64) {
         let (tell, told) = channel();
-        let missing = keys.saturating_sub(self.retained);
         let mut under_way = 0;
         for number in self.retained..keys {
             let tell = tell.clone();
@@ -74,7 +83,6 @@ impl Store {
                 under_way = 0;
             }
         }
-        missing
     }
 
     fn settle(&self, told: &Receiver<(u64, Claim)>, count: u64) {
@@ -128,6 +136,32 @@ impl Store {
         let body = format!("{{\"id\":{number},\"items\":[{}]}}", self.body).into();
         Settlement::Kept(Answer { status: 201, fields, body })
     }
+}
+
+/// In the order in which writes come: their names fall all over the index.
+fn double(path: &Path, keys: u64) -> rusqlite::Result<()> {
+    let connection = rusqlite::Connection::open(path)?;
+    connection.execute_batch(
+        "PRAGMA synchronous = OFF; PRAGMA journal_mode = TRUNCATE; PRAGMA cache_size = -1000000;",
+    )?;
+    let count = || connection.query_row("SELECT count(*) FROM claims", [], |row| row.get(0));
+    let mut there: u64 = count()?;
+    let columns = "client, vendor, private, correlation, route, method, credential, standing,
+        attempt, generation, first_steady, first_wall, since_steady, since_wall, doubtful, status,
+        kept";
+    while there < keys {
+        let more = WRITTEN.min(keys - there);
+        connection.execute_batch(&format!(
+            "BEGIN;
+             INSERT INTO claims(id, identity, {columns})
+                 SELECT id + {there}, randomblob(16), {columns} FROM claims WHERE id <= {more};
+             INSERT INTO answers SELECT entry + {there}, raw_bytes, octets, settled_steady
+                 FROM answers WHERE entry <= {more};
+             COMMIT;"
+        ))?;
+        there += more;
+    }
+    connection.execute_batch("PRAGMA journal_mode = WAL;")
 }
 
 /// A claim as the gateway makes it.

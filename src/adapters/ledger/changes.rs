@@ -4,7 +4,7 @@ use super::entry::{Answer, Change, Claim, Doubt, Entry, Held, NewClaim, Outcome,
 use super::entry::{Purged, Settlement, Standing, Trouble};
 use super::generation::Locks;
 use super::rows::{self, carried, code, trouble, whole};
-use super::seal::Seal;
+use super::seal::{Name, Seal};
 use super::steady::{Steady, milliseconds};
 use super::writer::Store;
 use super::{kept, private};
@@ -283,7 +283,7 @@ impl Rows {
             return Ok(false);
         };
         let raw_bytes = i64::try_from(packed.raw_bytes).unwrap_or(i64::MAX);
-        let name: [u8; 32] = self
+        let name: Name = self
             .connection
             .prepare_cached("SELECT identity FROM claims WHERE id = ?1")?
             .query_row([id], |row| row.get(0))?;

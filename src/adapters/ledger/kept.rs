@@ -1,7 +1,7 @@
 //! The form in which answers are kept: packed, capped, and read back with the same bound.
 
 use super::entry::{Answer, Trouble};
-use super::seal::Bound;
+use super::seal::{Bound, Name};
 use bytes::Bytes;
 
 /// Level of compression: answers are small, and a client waits.
@@ -38,7 +38,7 @@ pub fn pack(answer: &Answer, body_bytes_max: usize) -> Option<Packed> {
 }
 
 /// What the octets of an answer are bound to, in the entry of this name in the file.
-pub fn bound(name: &[u8], status: u16, raw_bytes: i64) -> Bound {
+pub fn bound(name: &Name, status: u16, raw_bytes: i64) -> Bound {
     Bound::to("answers.octets", name).and(&status.to_be_bytes()).and(&raw_bytes.to_be_bytes())
 }
 

@@ -2,7 +2,7 @@
 //! key seals: key, paths and external ids, and the fingerprint, by which a request can be guessed.
 
 use super::entry::{NewClaim, Trouble};
-use super::seal::{Bound, Seal, put};
+use super::seal::{Bound, Name, Seal, put};
 use crate::model::digest::Sha256;
 use crate::stages::idempotency::fingerprint::Fingerprint;
 use crate::stages::idempotency::key::{Key, Record};
@@ -23,7 +23,7 @@ pub struct Private {
 ///
 /// # Errors
 /// Why it can't be sealed.
-pub fn pack(seal: &Seal, name: &[u8], of: &NewClaim) -> Result<Vec<u8>, Trouble> {
+pub fn pack(seal: &Seal, name: &Name, of: &NewClaim) -> Result<Vec<u8>, Trouble> {
     let record = of.key.record();
     let texts = [
         Some(of.key.value()),
@@ -57,7 +57,7 @@ pub fn pack(seal: &Seal, name: &[u8], of: &NewClaim) -> Result<Vec<u8>, Trouble>
 /// It is not what [`pack`] made.
 pub fn unpack(
     seal: &Seal,
-    name: &[u8],
+    name: &Name,
     beside: &Beside<'_>,
     octets: Vec<u8>,
 ) -> Result<Private, Trouble> {
@@ -82,7 +82,7 @@ pub struct Beside<'a> {
 }
 
 impl Beside<'_> {
-    fn bound(&self, name: &[u8]) -> Bound {
+    fn bound(&self, name: &Name) -> Bound {
         let Beside { client, vendor, correlation, route, method, credential } = self;
         let named = [client, vendor, correlation, route, method].into_iter().copied();
         named
@@ -146,8 +146,8 @@ mod tests {
             let key = Key::kept("käse \u{1f9c0}".into(), record);
             let of = NewClaim { key, vendor_key, ..new_claim("a") };
             let plain = Seal::default();
-            let octets = pack(&plain, b"name", &of).expect("packed");
-            let found = unpack(&plain, b"name", &beside(&of), octets.clone()).expect("unpacked");
+            let octets = pack(&plain, &[9; 16], &of).expect("packed");
+            let found = unpack(&plain, &[9; 16], &beside(&of), octets.clone()).expect("unpacked");
             assert_eq!((found.fingerprint, &found.key), (of.fingerprint, &of.key));
             assert_eq!((&found.path, &found.vendor_key), (&of.path, &of.vendor_key));
             for end in 0..octets.len() {

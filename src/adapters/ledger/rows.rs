@@ -2,7 +2,7 @@
 
 use super::entry::{Claim, Entry, NewClaim, Standing, Trouble};
 use super::private::{self, Beside, Private};
-use super::seal::Seal;
+use super::seal::{Name, Seal};
 use crate::model::moment::Moment;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Params, Row};
 use std::io;
@@ -49,7 +49,7 @@ pub fn several(
 }
 
 fn read(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Entry> {
-    let name: [u8; 32] = row.get(2)?;
+    let name: Name = row.get(2)?;
     let (client, vendor): (Box<str>, Box<str>) = (row.get(3)?, row.get(4)?);
     let (correlation, route): (Box<str>, Box<str>) = (row.get(6)?, row.get(7)?);
     let (method, credential): (Box<str>, Option<Box<str>>) = (row.get(8)?, row.get(9)?);

@@ -5,7 +5,7 @@ use super::entry::{Answer, Change, Entry, Standing, Tally, Trouble};
 use super::generation::{Generation, Locks};
 use super::rows::{self, code, trouble};
 use super::schema::Open;
-use super::seal::{EncryptionKey, Seal};
+use super::seal::{EncryptionKey, Name, Seal};
 use super::steady::Steady;
 use super::writer::{Observe, Writer};
 use super::{Clocks, Done, Ledger, kept, schema};
@@ -213,7 +213,7 @@ impl Reader {
     /// # Errors
     /// Why that can't be told.
     pub fn answer_of(&self, id: i64) -> Result<Option<Answer>, Trouble> {
-        type Found = (Option<u16>, i64, Vec<u8>, [u8; 32]);
+        type Found = (Option<u16>, i64, Vec<u8>, Name);
         let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Found> {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         };

@@ -77,6 +77,7 @@ fn on_a_small_disk() {
     // Others have filled it, and there is no place for the index of a log.
     let mut others = std::fs::File::create(disk.join("others")).expect("made");
     while others.write_all(&[1; 512]).is_ok() {}
+    drop(others);
     read(&path, "full, with nothing beside it");
     assert!(open(&path).is_err());
     read(&path, "full, with nothing beside it, after a vain attempt");
@@ -90,15 +91,22 @@ fn on_a_small_disk() {
     let entry = ledger.entry(first.id).expect("told").expect("there");
     assert_eq!(entry.standing, Standing::Unknown);
     claimed(&ledger, "there is room again");
-    // As a machine leaves them that dies in the midst of it.
+    read_only(&disk, ledger, &read);
+    println!("\n@done");
+}
+
+type Read<'a> = &'a dyn Fn(&Path, &str);
+
+/// What was closed, and what a machine left that died in the midst of it.
+fn read_only(disk: &Path, ledger: SqliteLedger, read: Read<'_>) {
     let died = disk.join("died");
     std::fs::create_dir(&died).expect("made");
     for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
         std::fs::copy(disk.join(name), died.join(name)).expect("copied");
     }
-    drop((ledger, others));
-    mount(&disk, "remount,ro");
-    for path in [&path, &died.join("ledger.db")] {
+    drop(ledger);
+    mount(disk, "remount,ro");
+    for path in [&disk.join("ledger.db"), &died.join("ledger.db")] {
         read(path, "read-only");
         let refused = open(path).err().map(|trouble| trouble.word());
         assert_eq!(refused, Some("read-only"));
@@ -107,7 +115,6 @@ fn on_a_small_disk() {
     let reader = Reader::open(&died.join("ledger.db"), Some(&key())).expect("opened");
     let latest = reader.look(&new_claim("there is room again").identity());
     assert!(latest.expect("told").is_some(), "what is only in the log");
-    println!("\n@done");
 }
 
 fn mount(disk: &Path, options: &str) {

@@ -47,9 +47,9 @@ fn the_files_say_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = filled(&folder.path().join("ledger.db"));
     ledger.back_up(&folder.path().join("copy.db")).expect("backed up");
-    let identity = new_claim("secret-0").identity().0;
+    let identity = &new_claim("secret-0").identity().0[..16];
     let fingerprint = new_claim("secret-0").fingerprint.0.0;
-    let octets: [&[u8]; 5] = [b"secret", b"text/plain", &identity, &fingerprint, &[7; 32]];
+    let octets: [&[u8]; 5] = [b"secret", b"text/plain", identity, &fingerprint, &[7; 32]];
     let search = |when: &str| {
         let files = every_file(folder.path());
         assert!(files.iter().any(|(_, content)| content.windows(8).any(|it| it == b"shiphawk")));
@@ -202,7 +202,7 @@ fn what_was_touched_is_noticed() {
     ] {
         assert_eq!(run(statement), (corrupt, None), "{statement}");
     }
-    assert_eq!(run("UPDATE claims SET identity = zeroblob(32) WHERE id = 2"), (corrupt, corrupt));
+    assert_eq!(run("UPDATE claims SET identity = zeroblob(16) WHERE id = 2"), (corrupt, corrupt));
     assert_eq!(run("UPDATE claims SET identity = x'00' WHERE id = 2"), (corrupt, corrupt));
     assert_eq!(run("UPDATE claims SET status = 200 WHERE id = 2"), (None, corrupt));
     assert_eq!(run("UPDATE answers SET raw_bytes = 1 << 60"), (None, corrupt));
