@@ -200,6 +200,35 @@ fn a_backup_is_the_ledger_of_one_moment() {
     assert!(!missing.exists());
 }
 
+/// A backup is put back while processes of the former file still live: no number is had twice,
+/// and whoever lives is not taken for dead.
+#[test]
+fn a_backup_that_is_put_back_meets_the_living() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let first = open(&path);
+    let claim = claimed(&first, "a");
+    let copy = folder.path().join("copy.db");
+    first.back_up(&copy).expect("backed up");
+    let second = open(&path);
+    for end in ["", "-wal", "-shm"] {
+        let named = |name: &str| folder.path().join(format!("{name}{end}"));
+        fs::rename(named("ledger.db"), named("former.db")).expect("moved");
+    }
+    fs::rename(&copy, &path).expect("put back");
+
+    let (third, opened) = try_open(&path).expect("opened");
+    assert_eq!((opened.created, opened.orphans), (false, 0));
+    assert_eq!((first.generation(), second.generation(), third.generation()), (1, 2, 3));
+    let standing = || third.entry(claim.id).expect("told").map(|entry| entry.standing);
+    assert_eq!(standing(), Some(Standing::InFlight), "whoever has it lives");
+    drop(first);
+    assert_eq!(standing(), Some(Standing::Unknown));
+    claimed(&third, "b");
+    drop(second);
+    assert_eq!(open(&path).tally().expect("told").in_flight, 1);
+}
+
 /// Answers go first, keys later; neither sooner than promised, whatever the wall clock says.
 #[test]
 fn what_is_kept_is_kept_as_long_as_promised() {
