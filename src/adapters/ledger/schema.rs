@@ -176,7 +176,8 @@ fn connect(path: &Path, flags: OpenFlags, patience: Duration) -> Result<Connecti
     let connection = Connection::open_with_flags(path, flags).map_err(trouble)?;
     connection.busy_timeout(patience).map_err(trouble)?;
     connection.set_prepared_statement_cache_capacity(64);
-    // 16 MiB: the upper levels of the index of ten million keys.
+    // 16 MiB: the upper levels of the index of ten million keys. Each claim meets a leaf of it at
+    // random; a cache four times as large and pages of 1 or 2 KiB were measured and are no quicker.
     connection.pragma_update(None, "cache_size", -16_384).map_err(trouble)?;
     Ok(connection)
 }

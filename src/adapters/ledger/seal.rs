@@ -1,8 +1,8 @@
 //! Encryption at rest: what a ledger with a key does not write in the clear.
 //!
 //! Sealed are the answers and what [`super::private`] packs of a claim. Names from the
-//! configuration, correlation ids, times and states stay readable. A sealed value opens only in
-//! its own column of its own entry, beside the values that it was written with.
+//! configuration, methods, correlation ids, statuses, times and lengths stay readable. A sealed
+//! value opens only in its own column of its own entry, beside the values it was written with.
 //!
 //! AES-256-GCM-SIV with random nonces: each nonce gets keys of its own (RFC 8452), so 2^32 values
 //! under one key are far from any bound, and two values that meet the same nonce by chance give
