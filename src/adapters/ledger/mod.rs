@@ -10,6 +10,7 @@
 //!   opens files, [`generation`] tells living processes from dead ones, [`seal`] encrypts.
 //! * [`model`]: the same in memory, as plain as can be.
 
+mod ahead;
 mod changes;
 pub mod entry;
 mod generation;

@@ -1,6 +1,7 @@
 //! Opens the file of an embedded ledger: makes one that is complete or none, and takes only one
 //! that it knows.
 
+use super::ahead;
 use super::entry::Trouble;
 use super::rows::{refused, trouble};
 use super::seal::{EncryptionKey, Seal};
@@ -196,6 +197,8 @@ fn check(
         return Err(Trouble::Newer { found, known: known() });
     }
     let seal = Seal::of(connection, key)?;
+    // If that fails, the check will.
+    let _ = ahead::read(path, ahead::BYTES_MIN);
     let verdict: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(trouble)?;
     if verdict != "ok" {
