@@ -7,16 +7,19 @@
 //!
 //! * [`entry`]: what is kept, and what may be done with it.
 //! * [`sqlite`]: the embedded store; [`writer`] commits in groups what [`changes`] does, [`schema`]
-//!   opens files, [`generation`] tells living processes from dead ones.
+//!   opens files, [`generation`] tells living processes from dead ones, [`seal`] encrypts.
 //! * [`model`]: the same in memory, as plain as can be.
 
+mod ahead;
 mod changes;
 pub mod entry;
 mod generation;
 mod kept;
 pub mod model;
+mod private;
 mod rows;
 mod schema;
+pub mod seal;
 pub mod sqlite;
 mod steady;
 pub mod writer;
