@@ -2,6 +2,7 @@
 //! where it can't be written.
 
 use crate::adapters::ledger::entry::{Answer, Change, Entry, Outcome, Standing, Trouble};
+use crate::adapters::ledger::seal::EncryptionKey;
 use crate::adapters::ledger::sqlite::{Opened, Reader, Settings, SqliteLedger};
 use crate::adapters::ledger::writer::Commit;
 use crate::adapters::ledger::{Clocks, Ledger};
@@ -74,6 +75,7 @@ impl Book {
             path: settings.path.clone(),
             create: settings.create,
             answer_bytes_max: usize::try_from(settings.answer_bytes_max).unwrap_or(usize::MAX),
+            encryption_key: settings.encryption_key.as_ref().map(EncryptionKey::of).transpose()?,
         };
         let path = settings.path.clone();
         let opener = Opener { settings: of, commits, log };
@@ -257,7 +259,9 @@ impl Opener {
                 self.log.event("ledger-unavailable", &members);
                 said = Some(trouble.clone());
             }
-            let reader = Reader::open(&self.settings.path).ok().map(Arc::new);
+            let reader = Reader::open(&self.settings.path, self.settings.encryption_key.as_ref())
+                .ok()
+                .map(Arc::new);
             let again = may_pass(&trouble);
             let mut stand = shared.stand.write().unwrap_or_else(PoisonError::into_inner);
             *stand = Stand::Shut(trouble.clone(), reader);

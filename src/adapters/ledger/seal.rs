@@ -19,8 +19,6 @@ use crate::model::secret::Secret;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use aws_lc_rs::{hmac, rand};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use rusqlite::{Connection, OptionalExtension};
 
 /// Octets of a key.
@@ -40,21 +38,15 @@ impl EncryptionKey {
         EncryptionKey(Secret::new(octets))
     }
 
-    /// Reads one as `openssl rand -base64 32` or `openssl rand -hex 32` prints it.
+    /// Takes the octets of this secret.
     ///
     /// # Errors
-    /// One sentence: what to write instead. It shows nothing of the key.
-    pub fn read(secret: &Secret) -> Result<EncryptionKey, String> {
-        let text = std::str::from_utf8(secret.expose()).unwrap_or_default().trim();
-        let octets = match Sha256::parse(text).filter(|_| text.len() == 2 * KEY_BYTES) {
-            Some(Sha256(octets)) => Some(octets),
-            None => STANDARD.decode(text).ok().and_then(|octets| octets.try_into().ok()),
-        };
-        octets.as_ref().map(EncryptionKey::new).ok_or_else(|| {
-            "the encryption key of the ledger is not 32 random octets in base64 or hexadecimal \
-             digits: make one with `openssl rand -base64 32`"
-                .to_owned()
-        })
+    /// It is not of 32 octets, which the configuration has made sure of.
+    pub fn of(secret: &Secret) -> Result<EncryptionKey, String> {
+        let octets: Result<[u8; KEY_BYTES], _> = secret.expose().try_into();
+        octets
+            .map(|octets| EncryptionKey::new(&octets))
+            .map_err(|_| "the encryption key of the ledger is not 32 octets long".to_owned())
     }
 }
 
@@ -219,20 +211,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_read_as_it_is_made_and_never_shown() {
-        let key = EncryptionKey::new(&[0xab; KEY_BYTES]);
-        let (hex, base64) = ("ab".repeat(32), STANDARD.encode([0xab; 32]));
-        for text in [hex.clone(), hex.to_uppercase(), format!("{hex}\n"), format!(" {base64}\r\n")]
-        {
-            assert_eq!(EncryptionKey::read(&Secret::new(text.as_bytes())), Ok(key.clone()));
-        }
-        let colons = vec!["ab"; 32].join(":");
-        for text in ["", "hunter2", &hex[1..], &base64[1..], &colons, &format!("{hex}00")] {
-            let refused = EncryptionKey::read(&Secret::new(text.as_bytes())).expect_err(text);
-            assert!(refused.contains("openssl rand") && !refused.contains("hunter2"));
-        }
-        assert!(EncryptionKey::read(&Secret::new(&[0xab; KEY_BYTES])).is_err());
+    fn a_key_is_never_shown() {
+        let key = EncryptionKey::of(&Secret::new(&[0xab; KEY_BYTES])).expect("a key");
         assert_eq!(format!("{key:?}"), "EncryptionKey(Secret(…))");
+        assert!(EncryptionKey::of(&Secret::new(&[0xab; 31])).is_err());
     }
 
     #[test]
