@@ -6,7 +6,8 @@
 //! they were ever told two different things.
 //!
 //! `make torture` runs it long. `ERPGATE_TORTURE_KILLS` and `ERPGATE_TORTURE_KEYS` say how long,
-//! `ERPGATE_TORTURE_SEED` lets the dice fall as they did before.
+//! `ERPGATE_TORTURE_SEED` lets the dice fall as they did before, `ERPGATE_TORTURE_BINARY` names
+//! another gateway than the one built with the tests.
 
 #![allow(
     clippy::expect_used,

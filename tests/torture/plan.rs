@@ -2,6 +2,7 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long the vendor may take to answer, as the gateway is told.
@@ -54,6 +55,12 @@ impl Plan {
     pub fn between_kills(&self) -> u64 {
         (self.keys * 3 / 2 / self.kills.max(1)).max(1)
     }
+}
+
+/// The gateway that is tortured: the one built with the tests, or any other.
+pub fn binary() -> PathBuf {
+    let other = std::env::var_os("ERPGATE_TORTURE_BINARY");
+    other.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_erpgate")), PathBuf::from)
 }
 
 fn seed() -> u64 {

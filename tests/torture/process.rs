@@ -1,5 +1,6 @@
 //! The real `erpgate run` as a process that is made to die.
 
+use crate::plan::binary;
 use crate::site::Site;
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -43,7 +44,7 @@ impl Process {
         let mut child = Command::new("sh")
             .arg("-c")
             .arg("trap '' XFSZ; exec \"$0\" \"$@\"")
-            .arg(env!("CARGO_BIN_EXE_erpgate"))
+            .arg(binary())
             .args(["run", "--config"])
             .arg(site.config_path())
             .args(arguments)

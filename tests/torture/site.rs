@@ -1,6 +1,6 @@
 //! The folder of a gateway under torture: configuration, policies, ports that stay its own.
 
-use crate::plan::{ANSWER_MAX, Plan};
+use crate::plan::{ANSWER_MAX, Plan, binary};
 use crate::write::{CLIENTS, Lane};
 use rand::Rng;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -110,7 +110,7 @@ fn lane_lines(plan: &Plan, lane: Lane, vendor: SocketAddr, memory: Memory) -> St
 
 /// Makes a key for a client, and the policy by which it may use every route.
 fn api_key(client: &str, folder: &Path) -> String {
-    let made = Command::new(env!("CARGO_BIN_EXE_erpgate"))
+    let made = Command::new(binary())
         .args(["key", "new", "--client", client, "--format", "json"])
         .output()
         .expect("runs");
