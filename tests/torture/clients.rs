@@ -36,8 +36,8 @@ pub struct Clients {
 enum Manner {
     /// Sends and waits.
     Patient,
-    /// Hangs up as soon as all is sent.
-    HangsUp,
+    /// Hangs up as soon as all is sent, in good order or not.
+    HangsUp { reset: bool },
     /// Hangs up in the midst of sending.
     BreaksOff,
     /// Sends the same twice at once.
@@ -76,7 +76,7 @@ impl Clients {
             if number >= self.plan.keys && self.enough.load(Ordering::Relaxed) {
                 return;
             }
-            self.settle_with(Write::mixed(number), &mut link).await;
+            self.settle_with(Write::mixed(number), 0, &mut link).await;
             let mut dice = dice(self.plan.seed, Matter::Again, [number, 0]);
             if dice.random_bool(0.2) {
                 let earlier = dice.random_range(0..=number);
@@ -85,18 +85,20 @@ impl Clients {
         }
     }
 
-    /// Sends a write until it is answered.
-    pub async fn settle(&self, write: Write) {
-        self.settle_with(write, &mut None).await;
+    /// Sends a write until it is answered; each copy of its client has dice of its own.
+    pub async fn settle(&self, write: Write, copy: u64) {
+        self.settle_with(write, copy, &mut None).await;
     }
 
-    async fn settle_with(&self, write: Write, link: &mut Option<Link>) {
+    async fn settle_with(&self, write: Write, copy: u64, link: &mut Option<Link>) {
         let mut pause = PAUSE_FIRST;
         for attempt in 0_u64.. {
-            let mut dice = dice(self.plan.seed, Matter::Client, [write.number, attempt]);
+            let which = write.number ^ copy.rotate_right(16);
+            let mut dice = dice(self.plan.seed, Matter::Client, [which, attempt]);
             let manner = match dice.random_range(0..100) {
                 // The first ones only: each write has to be answered to somebody.
-                0..6 if attempt < 4 => Manner::HangsUp,
+                0..3 if attempt < 4 => Manner::HangsUp { reset: false },
+                3..6 if attempt < 4 => Manner::HangsUp { reset: true },
                 6..8 if attempt < 4 => Manner::BreaksOff,
                 8..12 if attempt < 4 => Manner::Double,
                 _ => Manner::Patient,
@@ -147,7 +149,8 @@ impl Clients {
 
     /// Sends a write and hangs up; `false`: it could not be sent.
     pub async fn hang_up(&self, write: Write) -> bool {
-        let reading = self.attempt(write, 0, Manner::HangsUp, &mut None).await;
+        let manner = Manner::HangsUp { reset: false };
+        let reading = self.attempt(write, 0, manner, &mut None).await;
         reading == Reading::Again(Again::Lost)
     }
 
@@ -191,8 +194,14 @@ impl Clients {
         };
         let sent = link.send(octets).await;
         self.pulse.beat(Beat::Sent);
-        if !sent || matches!(manner, Manner::HangsUp | Manner::BreaksOff) {
-            return None;
+        match manner {
+            Manner::HangsUp { reset: true } => {
+                link.reset();
+                return None;
+            }
+            Manner::HangsUp { .. } | Manner::BreaksOff => return None,
+            Manner::Patient | Manner::Double if !sent => return None,
+            Manner::Patient | Manner::Double => {}
         }
         let answer = link.answer().await?;
         let closes = |value: &str| value.eq_ignore_ascii_case("close");

@@ -24,6 +24,8 @@ struct Notes {
 #[derive(Clone, Debug, Default)]
 pub struct Story {
     pub asked: u64,
+    /// What was heard last, in a word.
+    pub last: String,
     pub settled: Option<Final>,
     /// Given up after the promise that nothing was executed.
     pub given_up: bool,
@@ -62,6 +64,7 @@ pub enum Violation {
     },
     NeverAnswered {
         write: Write,
+        last: String,
     },
     Wrong {
         write: Write,
@@ -110,6 +113,7 @@ impl Journal {
             }
             Reading::Again(again) => {
                 notes.count(again.word());
+                notes.stories.entry(write).or_default().last = again.word().to_owned();
                 if let (Again::Open(word), Some(first)) = (again, &before.settled) {
                     let (first, then) = (first.clone(), word.clone());
                     let violation = Violation::AnsweredDifferently { write, first, then };

@@ -134,12 +134,13 @@ impl Process {
 fn listen(said: impl Read + Send + 'static, heard: Arc<Mutex<Heard>>) {
     std::thread::spawn(move || {
         for line in BufReader::new(said).lines().map_while(Result::ok) {
-            let event = serde_json::from_str(&line).map(|line: Value| line["event"].clone());
-            let event = event.unwrap_or_default();
+            let said: Value = serde_json::from_str(&line).unwrap_or_default();
+            let event = &said["event"];
             let mut heard = heard.lock().expect("no panic");
             heard.listening += usize::from(event == "listening");
             heard.leaving |= event == "leaving";
-            if event != "request" {
+            // What it says of each request is too much.
+            if event != "request" && said["action"] != "access" {
                 heard.last.push_back(line);
             }
             if heard.last.len() > LINES_MAX {

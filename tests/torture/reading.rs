@@ -54,7 +54,13 @@ pub fn read(answer: Option<&Message>) -> Reading {
     let problem = answer.json();
     let slug = problem["type"].as_str().and_then(|kind| kind.strip_prefix("urn:erpgate:problem:"));
     match slug {
-        Some(slug) => of_gateway(status, slug, &problem),
+        Some(slug) => {
+            let waits = matches!(status, 429 | 503) || slug == "request-in-flight";
+            if waits && answer.field("retry-after").is_none() {
+                return Reading::Wrong(format!("no Retry-After: {problem}"));
+            }
+            of_gateway(status, slug, &problem)
+        }
         None => of_vendor(status, answer),
     }
 }
@@ -73,6 +79,8 @@ fn of_gateway(status: u16, slug: &str, problem: &Value) -> Reading {
         (503 | 429, _) => (executed == "no").then_some(Again::NotExecuted(word)),
         (502 | 504 | 408, _) if executed == "no" => Some(Again::NotExecuted(word)),
         (502 | 504, _) if executed == "unknown" => Some(Again::Failed(word)),
+        // An answer that broke off in its body: its head tells what the vendor did.
+        (502, "vendor-response-invalid") if executed == "yes" => Some(Again::Failed(word)),
         (500, "gateway-fault") => Some(Again::Failed(word)),
         _ => None,
     };

@@ -111,7 +111,7 @@ fn lane_lines(plan: &Plan, lane: Lane, vendor: SocketAddr, memory: Memory) -> St
 /// Makes a key for a client, and the policy by which it may use every route.
 fn api_key(client: &str, folder: &Path) -> String {
     let made = Command::new(binary())
-        .args(["key", "new", "--client", client, "--format", "json"])
+        .args(["key", "new", "--client", client, "--scope", "write", "--format", "json"])
         .output()
         .expect("runs");
     let made: serde_json::Value = serde_json::from_slice(&made.stdout).expect("JSON");
@@ -119,7 +119,8 @@ fn api_key(client: &str, folder: &Path) -> String {
     let mut policy = format!("client = \"{client}\"\n{identity}");
     for lane in Lane::ALL {
         policy.push_str(&format!(
-            "[[allow]]\nroute = \"{}\"\nmethods = [\"*\"]\npaths = [\"/**\"]\n",
+            "[[allow]]\nroute = \"{}\"\nmethods = [\"*\"]\npaths = [\"/**\"]\n\
+             scopes = [\"write\"]\n",
             lane.name()
         ));
     }

@@ -31,6 +31,7 @@ const STARTS_MAX: usize = 3;
 pub struct Stage {
     pub plan: Plan,
     memory: Memory,
+    began: Instant,
     pub pulse: Pulse,
     pub vendor: Vendor,
     pub site: Site,
@@ -42,7 +43,7 @@ pub struct Stage {
 
 impl Stage {
     pub async fn open(plan: Plan, temper: Temper, memory: Memory, ledger: Option<&Path>) -> Stage {
-        let pulse = Pulse::new();
+        let (began, pulse) = (Instant::now(), Pulse::new());
         let vendor = Vendor::start(plan.seed, temper, pulse.clone()).await;
         let site = Site::make(&plan, vendor.address, memory, ledger);
         let clients = Arc::new(Clients::of(&site, plan, pulse.clone()));
@@ -50,7 +51,7 @@ impl Stage {
         if let Err(words) = gateway.serves().await {
             panic!("the gateway can't be tested: {words}");
         }
-        Stage { plan, memory, pulse, vendor, site, clients, gateway, leaving: Vec::new() }
+        Stage { plan, memory, began, pulse, vendor, site, clients, gateway, leaving: Vec::new() }
     }
 
     /// SIGKILL; whoever was dead before is an offense.
@@ -149,8 +150,8 @@ impl Stage {
                 let mut link = None;
                 for write in writes.iter().skip(first).step_by(clients_count) {
                     if !clients.ask_again(*write, &mut link).await {
-                        let write = *write;
-                        clients.journal.violates(Violation::NeverAnswered { write });
+                        let (write, last) = (*write, "asked again".to_owned());
+                        clients.journal.violates(Violation::NeverAnswered { write, last });
                     }
                 }
             });
@@ -200,8 +201,9 @@ impl Stage {
         let keys = self.clients.journal.stories().len();
         let violations = verdict::violations(&self.clients.journal, &self.vendor.books);
         println!(
-            "{name}: seed {}, {keys} keys, {arrivals} arrivals, {booked} bookings, {looks} \
-             look-ups, {} violations\n    {}",
+            "{name}: {:.1?}, seed {}, {keys} keys, {arrivals} arrivals, {booked} bookings, \
+             {looks} look-ups, {} violations\n    {}",
+            self.began.elapsed(),
             self.plan.seed,
             violations.len(),
             self.clients.journal.summary()

@@ -29,7 +29,10 @@ fn of_one(write: Write, story: &Story, entry: &Entry) -> Vec<Violation> {
             violations.push(Violation::BookedAfterAll { write, told });
         }
         None if story.given_up => {}
-        None => violations.push(Violation::NeverAnswered { write }),
+        None => {
+            let last = story.last.clone();
+            violations.push(Violation::NeverAnswered { write, last });
+        }
         Some(answer) => {
             let booked = says_booked(answer);
             if booked && entry.booked == 0 {
@@ -198,7 +201,8 @@ mod tests {
 
         let never = Case::new();
         never.hear(&Reading::Again(Again::Lost));
-        assert_eq!(never.found(), [Violation::NeverAnswered { write: WRITE }]);
+        let last = "lost".to_owned();
+        assert_eq!(never.found(), [Violation::NeverAnswered { write: WRITE, last }]);
 
         let key = Case::new();
         key.hear(&heard(answer(key.book()), false));

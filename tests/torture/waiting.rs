@@ -25,9 +25,9 @@ async fn gated() -> (Stage, Arc<Semaphore>) {
 /// Each of the writes by a client of its own, until it is answered.
 fn send_all(stage: &Stage, writes: &[Write]) -> JoinSet<()> {
     let mut workers = JoinSet::new();
-    for write in writes.iter().copied() {
+    for (copy, write) in (0..).zip(writes.iter().copied()) {
         let clients = stage.clients.clone();
-        workers.spawn(async move { clients.settle(write).await });
+        workers.spawn(async move { clients.settle(write, copy).await });
     }
     workers
 }
