@@ -16,6 +16,8 @@ pub struct Mounted {
 
 /// Room for the ledger's reserve, and for the answers of all that is under way.
 const IMAGE_BYTES: &str = "256M";
+/// How often a disk is made smaller that grows at the same time.
+const REMOUNTS_MAX: usize = 100;
 
 impl Drop for Mounted {
     fn drop(&mut self) {
@@ -72,15 +74,22 @@ impl Mounted {
         run("mount", &["-o", "loop,commit=300", &image, &self.text()])
     }
 
-    /// Leaves so much room, in KiB.
+    /// Leaves so much room, in KiB. What is used meanwhile is more than what was seen.
     ///
     /// # Errors
     /// Why it could not.
     pub fn leave(&self, kib: u64) -> Result<(), String> {
-        let used = run_for("df", &["-k", "--output=used", &self.text()])?;
-        let used: u64 = used.lines().nth(1).and_then(|line| line.trim().parse().ok()).unwrap_or(0);
-        let size = format!("remount,size={}k", used + kib);
-        run("mount", &["-o", &size, &self.text()])
+        let mut tried = Ok(());
+        for _ in 0..REMOUNTS_MAX {
+            let used = run_for("df", &["-k", "--output=used", &self.text()])?;
+            let used = used.lines().nth(1).and_then(|line| line.trim().parse().ok());
+            let size = format!("remount,size={}k", used.unwrap_or(0_u64) + kib);
+            tried = run("mount", &["-o", &size, &self.text()]);
+            if tried.is_ok() {
+                break;
+            }
+        }
+        tried
     }
 
     /// Gives all its room back.

@@ -79,6 +79,30 @@ impl Process {
         assert!(sent.is_ok_and(|status| status.success()), "SIG{name} was not sent");
     }
 
+    /// Stops it where it is: no thread of it is in a call to the system any more that does
+    /// something.
+    pub async fn halt(&self) {
+        self.signal("STOP");
+        let deadline = Instant::now() + PATIENCE;
+        while !self.is_halted() {
+            assert!(Instant::now() < deadline, "it does not stop");
+            tokio::time::sleep(Duration::from_millis(1)).await; // poll interval
+        }
+    }
+
+    /// Whether each thread is stopped, or none is left.
+    fn is_halted(&self) -> bool {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.id())) else {
+            return true;
+        };
+        threads.flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // After the name, which may hold anything but ends with the last parenthesis.
+            let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+            matches!(state, None | Some('T' | 't' | 'Z' | 'X'))
+        })
+    }
+
     /// Waits until it listens, on its listener and for its operators.
     ///
     /// # Errors

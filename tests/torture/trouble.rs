@@ -180,7 +180,10 @@ async fn serves_on(stage: &mut Stage) {
 
 async fn cut(disk: &Mounted, stage: &mut Stage, dice: &mut StdRng) {
     if dice.random_bool(0.5) {
+        // A sync that is under way in that moment may be said to have been done.
+        stage.gateway.halt().await;
         disk.cut().expect("cut");
+        stage.gateway.signal("CONT");
         // The gateway sees that nothing can be written, and must not answer as if it could.
         let events = dice.random_range(1..10);
         let _ = timeout(START, stage.pulse.more(Beat::Sent, events)).await;
