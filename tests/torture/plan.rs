@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long the vendor may take to answer, as the gateway is told.
-const RESPONSE: Duration = Duration::from_secs(2);
+const RESPONSE: Duration = Duration::from_millis(2500);
 /// The same where the test itself holds answers back.
 const RESPONSE_HELD: Duration = Duration::from_secs(8);
 /// The latest that the vendor books, after a request has come in: whoever looks a write up sooner

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -18,6 +19,7 @@ const LINES_MAX: usize = 60;
 /// A gateway. Dropping it kills it.
 pub struct Process {
     child: Child,
+    ears: Vec<JoinHandle<()>>,
     heard: Arc<Mutex<Heard>>,
 }
 
@@ -56,9 +58,11 @@ impl Process {
             .expect("starts");
         let heard = Arc::default();
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        listen(stdout.expect("piped"), Arc::clone(&heard));
-        listen(stderr.expect("piped"), Arc::clone(&heard));
-        Process { child, heard }
+        let ears = vec![
+            listen(stdout.expect("piped"), Arc::clone(&heard)),
+            listen(stderr.expect("piped"), Arc::clone(&heard)),
+        ];
+        Process { child, ears, heard }
     }
 
     pub fn id(&self) -> u32 {
@@ -126,9 +130,13 @@ impl Process {
         self.heard.lock().expect("no panic").leaving
     }
 
-    /// How it ended, if it has.
+    /// How it ended, if it has; then all that it said is heard.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("ours")
+        let status = self.child.try_wait().expect("ours")?;
+        for ear in self.ears.drain(..) {
+            ear.join().expect("no panic");
+        }
+        Some(status)
     }
 
     /// Waits until it has ended.
@@ -155,7 +163,7 @@ impl Process {
 }
 
 /// Hears what is said, to the end.
-fn listen(said: impl Read + Send + 'static, heard: Arc<Mutex<Heard>>) {
+fn listen(said: impl Read + Send + 'static, heard: Arc<Mutex<Heard>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(said).lines().map_while(Result::ok) {
             let said: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -171,5 +179,5 @@ fn listen(said: impl Read + Send + 'static, heard: Arc<Mutex<Heard>>) {
                 heard.last.pop_front();
             }
         }
-    });
+    })
 }

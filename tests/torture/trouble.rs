@@ -121,11 +121,8 @@ async fn kill(stage: &mut Stage, dice: &mut StdRng) {
 }
 
 async fn replace(stage: &mut Stage, dice: &mut StdRng) {
-    if stage.gateway.leaves() || stage.gateway.ended().is_some() {
-        // A successor took over in the moment in which it was killed.
-        stage.gateway.kill();
-        stage.revive().await;
-    }
+    // A successor may have taken over in the moment in which it was killed.
+    follows(stage).await;
     let mut new = Process::start(&stage.site, &["--replace"]);
     match dice.random_range(0..10) {
         0..7 => {
@@ -170,10 +167,19 @@ async fn serves_on(stage: &mut Stage) {
     if timeout(RECOVERY, goes_on).await.is_err() && !stage.gateway.leaves() {
         let words = format!("it does not go on:\n{}", stage.gateway.last_words());
         stage.clients.journal.violates(Violation::Ended(words));
-        stage.gateway.kill();
     }
-    if stage.gateway.leaves() || stage.gateway.ended().is_some() {
+    follows(stage).await;
+}
+
+/// A new one follows a gateway that leaves, or is gone; one that is gone without a word is an
+/// offense.
+async fn follows(stage: &mut Stage) {
+    let gone = stage.gateway.ended().is_some();
+    if stage.gateway.leaves() {
         stage.gateway.kill();
+        stage.revive().await;
+    } else if gone {
+        stage.kill();
         stage.revive().await;
     }
 }

@@ -30,7 +30,7 @@ fn of_one(write: Write, story: &Story, entry: &Entry) -> Vec<Violation> {
         }
         None if story.given_up => {}
         None => {
-            let last = story.last.clone();
+            let last = format!("{} after {} attempts", story.last, story.asked);
             violations.push(Violation::NeverAnswered { write, last });
         }
         Some(answer) => {
@@ -201,7 +201,7 @@ mod tests {
 
         let never = Case::new();
         never.hear(&Reading::Again(Again::Lost));
-        let last = "lost".to_owned();
+        let last = "lost after 1 attempts".to_owned();
         assert_eq!(never.found(), [Violation::NeverAnswered { write: WRITE, last }]);
 
         let key = Case::new();
