@@ -85,7 +85,9 @@ fn lane_lines(plan: &Plan, lane: Lane, vendor: SocketAddr, memory: Memory) -> St
         "[[route]]\nname = \"{name}\"\npath = \"/{name}\"\nvendor = \"{name}\"\n\
          deadline = \"20s\"\n"
     );
-    if memory == Memory::Kept {
+    if memory == Memory::None {
+        route.push_str("idempotency = \"off\"\n");
+    } else {
         let window = if lane == Lane::Remembered { ", window = \"24h\"" } else { "" };
         if lane != Lane::ExternalId {
             lines.push_str(&format!(
