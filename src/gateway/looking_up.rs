@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 /// How often all unknown entries are looked through, if nothing is told of a new one.
 const LIST: Duration = Duration::from_secs(30);
-/// The least time between two looks through them.
+/// From being told of a new one to looking through them, and the least wait in any case.
 const LIST_MIN: Duration = Duration::from_millis(100);
 /// Entries of one page of them.
 const PAGE: u32 = 500;
@@ -55,25 +55,26 @@ enum Came {
 pub async fn look_up(state: Arc<State>, live: Arc<ArcSwap<Live>>) {
     let mut dues: HashMap<i64, Due> = HashMap::new();
     let mut running = JoinSet::new();
-    let mut listed = None;
+    let mut list_at = Instant::now();
     loop {
-        let told = state.protected.unknowns.notified();
-        if listed.is_none_or(|at: Instant| at.elapsed() >= LIST_MIN) {
+        if list_at <= Instant::now() {
             list(&state, &mut dues).await;
-            listed = Some(Instant::now());
+            list_at = Instant::now() + LIST;
         }
         begin(&state, &live, &mut dues, &mut running);
         let next = dues.values().filter(|due| !due.running).map(|due| due.at).min();
-        let until = next.unwrap_or_else(|| Instant::now() + LIST).min(Instant::now() + LIST);
         // Never busy: what is due now waits for one of those that run.
-        let until = until.max(Instant::now() + LIST_MIN);
+        let until = next.map_or(list_at, |at| at.min(list_at)).max(Instant::now() + LIST_MIN);
         tokio::select! {
             Some(ended) = running.join_next() => {
                 if let Ok((id, came)) = ended {
                     end(&mut dues, id, came);
                 }
             }
-            () = told => {}
+            () = state.protected.unknowns.notified() => {
+                // Many come together: they are looked through together.
+                list_at = list_at.min(Instant::now() + LIST_MIN);
+            }
             () = tokio::time::sleep_until(until.into()) => {}
         }
     }

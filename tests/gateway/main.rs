@@ -43,4 +43,5 @@ mod tools;
 mod troubles;
 mod turned_away;
 mod upstream;
+mod vendor_keys;
 mod vendors;

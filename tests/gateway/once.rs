@@ -162,7 +162,10 @@ async fn what_was_certainly_not_done_frees_the_key() {
     assert_eq!(gateway.send(post("/orders", "k", "{}")).await.status, 201);
     assert_eq!(vendor.seen().len(), 3);
     // Where nobody listens, nothing is written down either.
-    drop(vendor);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = listener.local_addr().expect("bound");
+    drop(listener);
+    let gateway = UnderTest::before(nobody).await;
     let answer = gateway.send(post("/orders", "other", "{}")).await;
     assert_eq!((answer.slug().as_str(), answer.status), ("vendor-unreachable", 502));
     assert_eq!(gateway.metric("erpgate_ledger_entries{state=\"in_flight\"}").await, 0.0);
