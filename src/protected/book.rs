@@ -160,6 +160,25 @@ impl Book {
         }
     }
 
+    /// Opens the file for whoever only looks, to be called where that may take its time: also where
+    /// it can't be written, and so that nobody who writes waits.
+    pub fn own_reader(&self) -> impl FnOnce() -> Result<Reader, Trouble> + Send + use<> {
+        let path = self.path.clone();
+        move || Reader::open(&path)
+    }
+
+    /// Looks into the file for a person.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub async fn look_into<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Reader) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let open = self.own_reader();
+        aside(move || look(&open()?)).await
+    }
+
     /// Makes a change, and waits until it is durable. Who stops waiting loses a claim that comes
     /// later: the store releases it.
     ///

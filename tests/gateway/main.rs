@@ -26,6 +26,7 @@ mod framing;
 mod http2;
 mod issuers;
 mod leaving;
+mod ledger;
 mod limits;
 mod observed;
 mod once;

@@ -1,6 +1,7 @@
 //! Every store under the same suite, and what only files and processes can go through.
 
 mod files;
+mod judged;
 mod killed;
 mod semantics;
 mod together;
