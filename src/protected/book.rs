@@ -45,7 +45,13 @@ enum Stand {
 }
 
 /// The clocks of this machine.
-struct World(Instant);
+pub struct World(Instant);
+
+impl Default for World {
+    fn default() -> World {
+        World(Instant::now())
+    }
+}
 
 impl Clocks for World {
     fn monotonic(&self) -> Duration {
@@ -266,7 +272,7 @@ impl Opener {
         let observe = Box::new(move |commit: Commit| {
             commits.observe(commit.took.as_secs_f64());
         });
-        SqliteLedger::open(&self.settings, Arc::new(World(Instant::now())), observe)
+        SqliteLedger::open(&self.settings, Arc::new(World::default()), observe)
     }
 
     fn say_opened(&self, opened: Opened) {

@@ -27,6 +27,7 @@ mod http2;
 mod issuers;
 mod leaving;
 mod ledger;
+mod ledger_command;
 mod limits;
 mod observed;
 mod once;

@@ -26,6 +26,9 @@ use std::sync::Arc;
 pub const PAGE: u32 = 100;
 /// The most.
 pub const PAGE_MAX: u32 = 1000;
+/// What is told of an entry that is not there.
+pub const NO_SUCH: &str = "The ledger has no entry of this number: it never had, or it was \
+    released or removed for its age.";
 /// Seconds until a ledger in trouble is worth another question.
 const AGAIN: HeaderValue = HeaderValue::from_static("5");
 
@@ -122,9 +125,7 @@ fn number(name: Name) -> Option<i64> {
 }
 
 fn no_such() -> Response {
-    let detail = "The ledger has no entry of this number: it never had, or it was released or \
-                  removed for its age.";
-    problem(StatusCode::NOT_FOUND, "not-found", detail)
+    problem(StatusCode::NOT_FOUND, "not-found", NO_SUCH)
 }
 
 fn unavailable(trouble: &Trouble) -> Response {
