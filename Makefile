@@ -8,7 +8,7 @@ CARGO ?= cargo
 VENV := target/clients-venv
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help run test bench lint clean tools client-tools certs format clippy unit clients shipped
+.PHONY: help run test torture bench lint clean tools client-tools certs format clippy unit clients shipped
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,11 +21,15 @@ run: tools ## Build, make development certificates, serve with simulated vendors
 test: tools format clippy unit shipped clients ## Everything that has to hold
 	@echo "make test: everything holds"
 
+torture: tools ## The crash test of `make test` for long: 200 deaths of each kind
+	ERPGATE_TORTURE_KILLS=$${ERPGATE_TORTURE_KILLS:-200} ERPGATE_TORTURE_KEYS=$${ERPGATE_TORTURE_KEYS:-20000} \
+		$(CARGO) test --locked --test torture -- --nocapture --test-threads=1
+
 lint: tools format clippy ## Format and lints only
 
 bench: tools ## CPU, memory and instructions, each beside a control (long; instructions need valgrind)
 	$(CARGO) build --locked --release --bin erpgate --examples
-	$(CARGO) bench --locked --bench stream_lane --bench access --bench throughput
+	$(CARGO) bench --locked --bench stream_lane --bench access --bench throughput --bench ledger
 
 clean: ## Remove what was built (certificates and data stay)
 	$(CARGO) clean

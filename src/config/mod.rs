@@ -16,7 +16,7 @@ pub use crate::model::base_url::BaseUrl;
 pub use crate::stages::forwarding::request::Forwarded;
 pub use crate::stages::validation::path::AllowInPath;
 pub use pools::{Circuit, Handling, Pool};
-pub use protection::{Ledger, Protection, Reconcile, VendorKey};
+pub use protection::{Ledger, LookUp, Protection, VendorKey};
 
 use crate::model::digest::Sha256;
 use crate::model::methods::MethodSet;
@@ -275,7 +275,7 @@ pub struct Vendor {
     /// What it is sent in the place of a client's key: its own, else the profile's.
     pub vendor_key: Option<VendorKey>,
     /// How its profile has an unknown create looked up; a route's own comes first.
-    pub reconcile: Option<Arc<Reconcile>>,
+    pub reconcile: Option<LookUp>,
 }
 
 impl Vendor {

@@ -65,3 +65,23 @@ pub struct Protection {
     /// How an unknown create is looked up: the route's own, else the profile's.
     pub reconcile: Option<Arc<Reconcile>>,
 }
+
+/// A look-up, and what it can find.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LookUp {
+    /// The question.
+    pub reconcile: Arc<Reconcile>,
+    /// Where the vendor has to be sent the value that it is asked for; none: anywhere.
+    pub sent_in: Vec<Source>,
+}
+
+impl LookUp {
+    /// Whether whatever the vendor is sent is what the question is about: asked for anything else,
+    /// it would say of every write that it did not act.
+    pub fn fits(&self, key: Option<&VendorKey>, sources: &[Source]) -> bool {
+        let known = |source: &Source| self.sent_in.is_empty() || self.sent_in.contains(source);
+        // As it is, the vendor sees a key only where it names a record.
+        key.is_none_or(|key| known(&key.place.as_source()))
+            && sources.iter().filter(|source| source.names_record()).all(known)
+    }
+}

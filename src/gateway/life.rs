@@ -9,7 +9,7 @@ use super::hooks::Hooks;
 use super::peers::Peers;
 use super::reload::{Loader, Reloader};
 use super::table::Connections;
-use super::{probing, replies, watch};
+use super::{looking_up, probing, replies, watch};
 use crate::adapters::entropy;
 use crate::adapters::log::Log;
 use crate::adapters::metrics::Metrics;
@@ -151,6 +151,7 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
     let mut background = JoinSet::new();
     background.spawn(connections.clone().sweep(state.clone()));
     background.spawn(probing::probe(state.clone(), live.clone()));
+    background.spawn(looking_up::look_up(state.clone(), live.clone()));
     let (loader, provider) = (parts.loader, parts.provider);
     let reloader = Reloader { state: state.clone(), live, doors, resolver, loader, provider };
     background.spawn(reloader.run(asked));

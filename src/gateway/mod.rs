@@ -16,6 +16,8 @@ pub mod handover_slots;
 pub mod hooks;
 pub mod lane;
 pub mod life;
+pub mod looking_up;
+pub mod own_request;
 pub mod pace;
 pub mod peers;
 pub mod probing;

@@ -1,7 +1,8 @@
 //! The ledger as this process has it: opened aside, tried again where that may help, and read even
 //! where it can't be written.
 
-use crate::adapters::ledger::entry::{Answer, Change, Entry, Outcome, Trouble};
+use crate::adapters::ledger::entry::{Answer, Change, Entry, Outcome, Standing, Trouble};
+use crate::adapters::ledger::seal::EncryptionKey;
 use crate::adapters::ledger::sqlite::{Opened, Reader, Settings, SqliteLedger};
 use crate::adapters::ledger::writer::Commit;
 use crate::adapters::ledger::{Clocks, Ledger};
@@ -28,6 +29,7 @@ pub struct Book {
     shared: Arc<Shared>,
     /// The file.
     pub path: PathBuf,
+    key: Option<EncryptionKey>,
 }
 
 struct Shared {
@@ -80,8 +82,9 @@ impl Book {
             path: settings.path.clone(),
             create: settings.create,
             answer_bytes_max: usize::try_from(settings.answer_bytes_max).unwrap_or(usize::MAX),
+            encryption_key: settings.encryption_key.as_ref().map(EncryptionKey::of).transpose()?,
         };
-        let path = settings.path.clone();
+        let (path, key) = (settings.path.clone(), of.encryption_key.clone());
         let opener = Opener { settings: of, commits, log };
         let weak = Arc::downgrade(&shared);
         std::thread::Builder::new()
@@ -91,7 +94,7 @@ impl Book {
         match told.recv_timeout(PATIENCE) {
             Ok(Some(Trouble::Absent)) => Err(format!("{}: {}", path.display(), Trouble::Absent)),
             // What else is wrong keeps protected writes out, and nothing else.
-            _ => Ok(Book { shared, path }),
+            _ => Ok(Book { shared, path, key }),
         }
     }
 
@@ -169,8 +172,8 @@ impl Book {
     /// Opens the file for whoever only looks, to be called where that may take its time: also where
     /// it can't be written, and so that nobody who writes waits.
     pub fn own_reader(&self) -> impl FnOnce() -> Result<Reader, Trouble> + Send + use<> {
-        let path = self.path.clone();
-        move || Reader::open(&path)
+        let (path, key) = (self.path.clone(), self.key.clone());
+        move || Reader::open(&path, key.as_ref())
     }
 
     /// Looks into the file for a person.
@@ -183,6 +186,35 @@ impl Book {
     ) -> Result<T, Trouble> {
         let open = self.own_reader();
         aside(move || look(&open()?)).await
+    }
+
+    /// The entry of this number.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub async fn entry(&self, id: i64) -> Result<Option<Entry>, Trouble> {
+        match (self.ledger(), self.reader()) {
+            (Ok(ledger), _) => aside(move || ledger.entry(id)).await,
+            (Err(_), Some(reader)) => aside(move || reader.entry(id)).await,
+            (Err(trouble), None) => Err(trouble),
+        }
+    }
+
+    /// Entries in this standing, the first ones after a number.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub async fn list(
+        &self,
+        standing: Standing,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Entry>, Trouble> {
+        match (self.ledger(), self.reader()) {
+            (Ok(ledger), _) => aside(move || ledger.list(standing, after, limit)).await,
+            (Err(_), Some(reader)) => aside(move || reader.list(standing, after, limit)).await,
+            (Err(trouble), None) => Err(trouble),
+        }
     }
 
     /// Makes a change, and waits until it is durable. Who stops waiting loses a claim that comes
@@ -253,7 +285,9 @@ impl Opener {
                 self.log.event("ledger-unavailable", &members);
                 said = Some(trouble.clone());
             }
-            let reader = Reader::open(&self.settings.path).ok().map(Arc::new);
+            let reader = Reader::open(&self.settings.path, self.settings.encryption_key.as_ref())
+                .ok()
+                .map(Arc::new);
             let again = may_pass(&trouble);
             let mut stand = shared.stand.write().unwrap_or_else(PoisonError::into_inner);
             *stand = Stand::Shut(trouble.clone(), reader);

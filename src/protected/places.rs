@@ -14,8 +14,8 @@ pub struct Places(Mutex<HashMap<Sha256, Taken>>);
 #[derive(Debug)]
 struct Taken {
     fingerprint: Fingerprint,
-    /// Its sender is dropped with the place.
-    end: watch::Receiver<()>,
+    /// Turns true once the key is his; its sender is dropped with the place.
+    end: watch::Receiver<bool>,
 }
 
 /// A place that is held until it is dropped; who waits for it hears of that.
@@ -23,40 +23,52 @@ struct Taken {
 pub struct Place {
     identity: Sha256,
     places: Arc<Places>,
-    _end: watch::Sender<()>,
+    kept: watch::Sender<bool>,
 }
 
 /// Waits for the end of somebody else's place.
 #[derive(Debug)]
-pub struct Waiting(watch::Receiver<()>);
+pub struct Waiting(watch::Receiver<bool>);
 
 /// What somebody meets who comes with a key.
 #[derive(Debug)]
 pub enum Met {
     /// Nobody: the place is his.
     Nobody(Place),
-    /// One with the same request.
-    Same(Waiting),
-    /// One with another request.
-    Other,
+    /// One with the same request, or with another one.
+    Somebody {
+        /// With the same.
+        same: bool,
+        /// Waits for him.
+        waiting: Waiting,
+    },
 }
 
 impl Places {
     /// Takes the place of a key, or says who has it.
     pub fn enter(self: &Arc<Self>, identity: Sha256, fingerprint: Fingerprint) -> Met {
         match self.locked().entry(identity) {
-            Entry::Occupied(taken) if taken.get().fingerprint != fingerprint => Met::Other,
-            Entry::Occupied(taken) => Met::Same(Waiting(taken.get().end.clone())),
+            Entry::Occupied(taken) => Met::Somebody {
+                same: taken.get().fingerprint == fingerprint,
+                waiting: Waiting(taken.get().end.clone()),
+            },
             Entry::Vacant(free) => {
-                let (_end, end) = watch::channel(());
+                let (kept, end) = watch::channel(false);
                 free.insert(Taken { fingerprint, end });
-                Met::Nobody(Place { identity, places: Arc::clone(self), _end })
+                Met::Nobody(Place { identity, places: Arc::clone(self), kept })
             }
         }
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<Sha256, Taken>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// The key is his who holds it: until now he only looked what is known of it.
+    pub fn keep(&self) {
+        self.kept.send_replace(true);
     }
 }
 
@@ -67,9 +79,14 @@ impl Drop for Place {
 }
 
 impl Waiting {
+    /// Until it is known whether its holder has the key (`true`), or has only looked.
+    pub async fn is_kept(&mut self) -> bool {
+        self.0.wait_for(|kept| *kept).await.is_ok()
+    }
+
     /// Until the place is given back.
     pub async fn end(mut self) {
-        // Nothing is ever sent: it ends with the sender.
+        // It ends with the sender.
         while self.0.changed().await.is_ok() {}
     }
 }
@@ -84,13 +101,24 @@ mod tests {
         let (key, other) = (Sha256::of(b"key"), Sha256::of(b"other"));
         let (this, that) = (Fingerprint(Sha256::of(b"a")), Fingerprint(Sha256::of(b"b")));
         let Met::Nobody(place) = places.enter(key, this) else { panic!("it was free") };
-        assert!(matches!(places.enter(key, that), Met::Other));
+        assert!(matches!(places.enter(key, that), Met::Somebody { same: false, .. }));
         assert!(matches!(places.enter(other, that), Met::Nobody(_)));
-        let Met::Same(waiting) = places.enter(key, this) else { panic!("somebody is there") };
+        let Met::Somebody { same: true, mut waiting } = places.enter(key, this) else {
+            panic!("somebody is there")
+        };
+        place.keep();
+        assert!(waiting.is_kept().await);
         let leaves = tokio::spawn(async move { drop(place) });
         waiting.end().await;
         leaves.await.expect("left");
         assert!(matches!(places.enter(key, that), Met::Nobody(_)));
         assert!(places.locked().is_empty());
+        // Who has only looked leaves the others to look for themselves.
+        let Met::Nobody(place) = places.enter(key, this) else { panic!("it was free") };
+        let Met::Somebody { same: true, mut waiting } = places.enter(key, this) else {
+            panic!("somebody is there")
+        };
+        drop(place);
+        assert!(!waiting.is_kept().await);
     }
 }

@@ -73,10 +73,18 @@ impl Protected {
                 false => Reserved::Mismatch,
             };
         }
-        let place = match self.places.enter(write.identity, write.claim.fingerprint) {
-            Met::Nobody(place) => place,
-            Met::Same(waiting) => return Reserved::InFlight(Some(waiting)),
-            Met::Other => return Reserved::Mismatch,
+        let place = loop {
+            match self.places.enter(write.identity, write.claim.fingerprint) {
+                Met::Nobody(place) => break place,
+                Met::Somebody { same, mut waiting } => {
+                    // One who only looks may find that the key is answered, or another's.
+                    match (waiting.is_kept().await, same) {
+                        (true, true) => return Reserved::InFlight(Some(waiting)),
+                        (true, false) => return Reserved::Mismatch,
+                        (false, _) => {}
+                    }
+                }
+            }
         };
         // With the place in hand: whoever settles the key gives it back only afterward.
         let Ok(entry) = self.book.look(write.identity).await else { return Reserved::Unavailable };
@@ -89,6 +97,7 @@ impl Protected {
         };
         let again = entry.as_ref().map(|entry| entry.claim);
         let ours = |again| {
+            place.keep();
             let write = write.clone();
             Reserved::Ours(Reservation { write, again, _place: place })
         };

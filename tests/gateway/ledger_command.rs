@@ -357,3 +357,37 @@ fn what_is_typed_wrong_is_usage() {
         assert!(help.contains("Example:") && help.contains("--config"), "{command}: {help}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_file_needs_its_key() {
+    let vendor = vendor().await;
+    let to = to_vendor(vendor.address, "", "");
+    let folder =
+        Folder::with(&format!("[ledger]\nencryption_key = {{ file = \"key\" }}\n{HEAD}{to}"));
+    folder.write("key", &"0f".repeat(32));
+    let mut gateway = Process::run(&folder, &[]);
+    let (address, admin) = (gateway.address("127.0.0.1:0").await, gateway.address("admin").await);
+    named(&folder, &admin.to_string());
+    assert_eq!(send(address, post("/lost", "k", "{}")).await.status, 502);
+    let live = done(&folder, &["export"]);
+    assert!(live.contains("\"key\":\"k\""), "{live}");
+    done(&folder, &["backup", "live.db"]);
+    gateway.signal("TERM");
+    assert_eq!(gateway.exit_status().await, 0);
+    assert!(done(&folder, &["list"]).contains("POST /lost  -       k\n"));
+    for (key, mention) in [
+        (Some("1f".repeat(32)), "the ledger was encrypted with another key than `encryption_key`"),
+        (None, "or its secret is missing here: provide it as for the gateway"),
+    ] {
+        match key {
+            Some(key) => folder.write("key", &key),
+            None => std::fs::remove_file(folder.path().join("key")).expect("removed"),
+        }
+        for arguments in [&["list"][..], &["export"], &["resolve", "1", "--as", "executed"]] {
+            let said = refused(&folder, arguments, 1);
+            assert!(said.contains(mention), "{arguments:?}: {said}");
+        }
+    }
+    // A copy stays as it is, and needs none.
+    done(&folder, &["backup", "dead.db"]);
+}

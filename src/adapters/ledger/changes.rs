@@ -3,10 +3,11 @@
 use super::entry::{Answer, Change, Claim, Doubt, Entry, Held, NewClaim, Outcome, Purge};
 use super::entry::{Purged, Settlement, Standing, Trouble};
 use super::generation::Locks;
-use super::kept;
-use super::rows::{self, code, trouble, whole};
+use super::rows::{self, carried, code, trouble, whole};
+use super::seal::{Name, Seal};
 use super::steady::{Steady, milliseconds};
 use super::writer::Store;
+use super::{kept, private};
 use crate::model::moment::Moment;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 use std::sync::Arc;
@@ -21,6 +22,8 @@ const ENTRY_BYTES: u64 = 32 << 10;
 pub struct Rows {
     /// With the transaction, if one is open.
     pub connection: Connection,
+    /// What values are sealed with.
+    pub seal: Arc<Seal>,
     /// Own number.
     pub generation: i64,
     /// Who lives.
@@ -87,32 +90,24 @@ impl Rows {
     }
 
     fn claim(&mut self, new: &NewClaim, now: Moment) -> rusqlite::Result<Outcome> {
-        let identity = new.identity().0;
-        let before = rows::one(&self.connection, rows::BY_IDENTITY, [identity])?;
+        let name = self.seal.name(&new.identity());
+        let before = self.one(rows::BY_IDENTITY, [name])?;
         if before.is_some() {
             return self.taken(before, now);
         }
-        let record = new.key.record();
         self.run(
-            "INSERT INTO claims(identity, client, vendor, key, record_method, record_path,
-                 fingerprint, vendor_key, correlation, route, method, path, credential, standing,
-                 attempt, generation, first_steady, first_wall, since_steady, since_wall, doubtful,
-                 status, kept)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, 1, ?14, ?15, ?16,
-                 ?15, ?16, 0, NULL, 0)",
+            "INSERT INTO claims(identity, client, vendor, private, correlation, route, method,
+                 credential, standing, attempt, generation, first_steady, first_wall,
+                 since_steady, since_wall, doubtful, status, kept)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 1, ?9, ?10, ?11, ?10, ?11, 0, NULL, 0)",
             params![
-                identity,
+                name,
                 new.client,
                 new.vendor,
-                new.key.value(),
-                record.map(|record| &record.method),
-                record.map(|record| &record.path),
-                new.fingerprint.0.0,
-                new.vendor_key,
+                private::pack(&self.seal, &name, new).map_err(carried)?,
                 new.correlation,
                 new.route,
                 new.method,
-                new.path,
                 new.credential,
                 self.generation,
                 whole(now.steady_ms),
@@ -127,7 +122,7 @@ impl Rows {
     fn taken(&mut self, entry: Option<Entry>, now: Moment) -> rusqlite::Result<Outcome> {
         let Some(entry) = entry else { return Ok(Outcome::Held(Held::Gone)) };
         if entry.standing == Standing::InFlight && self.bury(entry.generation, now)? > 0 {
-            let entry = rows::one(&self.connection, rows::BY_ID, [entry.claim.id])?;
+            let entry = self.one(rows::BY_ID, [entry.claim.id])?;
             return Ok(Outcome::Held(entry.map_or(Held::Gone, Held::taken)));
         }
         Ok(Outcome::Held(Held::taken(entry)))
@@ -144,7 +139,7 @@ impl Rows {
             let attempt = from.attempt.saturating_add(1);
             return Ok(Outcome::Held(Held::Ours(Claim { attempt, ..from })));
         }
-        let entry = rows::one(&self.connection, rows::BY_ID, [from.id])?;
+        let entry = self.one(rows::BY_ID, [from.id])?;
         self.taken(entry, now)
     }
 
@@ -288,10 +283,16 @@ impl Rows {
             return Ok(false);
         };
         let raw_bytes = i64::try_from(packed.raw_bytes).unwrap_or(i64::MAX);
+        let name: Name = self
+            .connection
+            .prepare_cached("SELECT identity FROM claims WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))?;
+        let bound = kept::bound(&name, answer.status, raw_bytes);
+        let octets = self.seal.close(&bound, packed.octets).map_err(carried)?;
         let settled = settled.map(|at| whole(at.steady_ms));
         self.run(
             "INSERT OR REPLACE INTO answers VALUES (?1, ?2, ?3, ?4)",
-            params![id, raw_bytes, packed.octets, settled],
+            params![id, raw_bytes, octets, settled],
         )?;
         Ok(true)
     }
@@ -317,6 +318,10 @@ impl Rows {
 
     fn stand(&self, statement: &str, id: i64, now: Moment) -> rusqlite::Result<usize> {
         self.run(statement, params![id, whole(now.steady_ms), now.wall_ms])
+    }
+
+    fn one(&self, statement: &str, params: impl Params) -> rusqlite::Result<Option<Entry>> {
+        rows::one(&self.connection, &self.seal, statement, params)
     }
 
     fn run(&self, statement: &str, params: impl Params) -> rusqlite::Result<usize> {

@@ -234,6 +234,32 @@ impl Held {
     }
 }
 
+/// Why an encryption key does not fit a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// The ledger was encrypted with another one.
+    Other,
+    /// The ledger is encrypted, and no key was given.
+    Missing,
+    /// The ledger is not encrypted, and a key was given. Sealing only what comes new would look
+    /// like encryption and leave all that came before readable.
+    NotSealed,
+}
+
+impl Unfit {
+    fn sentence(self) -> &'static str {
+        match self {
+            Unfit::Other => "the ledger was encrypted with another key than `encryption_key`",
+            Unfit::Missing => "the ledger is encrypted, and there is no `encryption_key`",
+            Unfit::NotSealed => {
+                "the ledger is not encrypted, and an `encryption_key` does not encrypt what is \
+                 there: go on without the key, or give the ledger another `path`, where it begins \
+                 encrypted and without the keys that were used"
+            }
+        }
+    }
+}
+
 /// Why a ledger can't do what it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -243,6 +269,8 @@ pub enum Trouble {
     Corrupt(String),
     /// The file is something else.
     Foreign,
+    /// The file and the encryption key that was given, or was not, do not belong together.
+    WrongKey(Unfit),
     /// A newer version of erpgate has written the file.
     Newer {
         /// Its form.
@@ -271,6 +299,7 @@ impl Trouble {
             Trouble::Absent => "absent",
             Trouble::Corrupt(_) => "corrupt",
             Trouble::Foreign => "foreign",
+            Trouble::WrongKey(_) => "wrong-key",
             Trouble::Newer { .. } => "newer",
             Trouble::Unreadable(_) => "unreadable",
             Trouble::ReadOnly(_) => "read-only",
@@ -288,6 +317,7 @@ impl fmt::Display for Trouble {
             Trouble::Absent => f.write_str("there is no ledger, and `create` is false"),
             Trouble::Corrupt(why) => write!(f, "the ledger is damaged: {why}"),
             Trouble::Foreign => f.write_str("the file is no ledger of erpgate's"),
+            Trouble::WrongKey(unfit) => f.write_str(unfit.sentence()),
             Trouble::Newer { found, known } => {
                 write!(f, "a newer erpgate wrote the ledger (form {found}, known here: {known})")
             }

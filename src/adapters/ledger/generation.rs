@@ -5,6 +5,7 @@
 //! between all processes that share the ledger.
 
 use super::entry::Trouble;
+use super::rows::refused;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -35,11 +36,10 @@ impl Locks {
     /// # Errors
     /// Why its file can't be made.
     pub fn take(&self, number: i64) -> Result<Option<Generation>, Trouble> {
-        let read_only = |error: io::Error| Trouble::ReadOnly(error.to_string());
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(read_only)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(refused)?;
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(self.file(number)).map_err(read_only)?;
+        let file = options.open(self.file(number)).map_err(refused)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Generation { number, _lock: file })),
             Err(TryLockError::WouldBlock) => Ok(None),

@@ -1,6 +1,7 @@
 //! The form in which answers are kept: packed, capped, and read back with the same bound.
 
 use super::entry::{Answer, Trouble};
+use super::seal::{Bound, Name};
 use bytes::Bytes;
 
 /// Level of compression: answers are small, and a client waits.
@@ -36,12 +37,22 @@ pub fn pack(answer: &Answer, body_bytes_max: usize) -> Option<Packed> {
     Some(Packed { raw_bytes: raw.len(), octets })
 }
 
+/// What the octets of an answer are bound to, in the entry of this name in the file.
+pub fn bound(name: &Name, status: u16, raw_bytes: i64) -> Bound {
+    Bound::to("answers.octets", name).and(&status.to_be_bytes()).and(&raw_bytes.to_be_bytes())
+}
+
 /// Unpacks one.
 ///
 /// # Errors
 /// It is not what [`pack`] made.
 pub fn unpack(status: u16, raw_bytes: usize, octets: &[u8]) -> Result<Answer, Trouble> {
     let damaged = || Trouble::Corrupt("an answer can't be unpacked".to_owned());
+    // Before room is made for it: a damaged number could ask for all there is.
+    let said = zstd::zstd_safe::get_frame_content_size(octets).ok().flatten();
+    if said != u64::try_from(raw_bytes).ok() {
+        return Err(damaged());
+    }
     let raw = zstd::bulk::decompress(octets, raw_bytes).map_err(|_| damaged())?;
     if raw.len() != raw_bytes {
         return Err(damaged());
@@ -108,9 +119,10 @@ mod tests {
             let packed = pack(&answer, 1 << 20).expect("below the cap");
             let unpacked = unpack(status, packed.raw_bytes, &packed.octets);
             prop_assert_eq!(&unpacked, &Ok(answer));
-            let shorter = unpack(status, packed.raw_bytes - 1, &packed.octets);
-            prop_assert_eq!(shorter.map_err(|trouble| trouble.word()), Err("corrupt"));
-
+            for other in [0, packed.raw_bytes - 1, packed.raw_bytes + 1, usize::MAX] {
+                let other = unpack(status, other, &packed.octets);
+                prop_assert_eq!(other.map_err(|trouble| trouble.word()), Err("corrupt"));
+            }
         }
 
         #[test]

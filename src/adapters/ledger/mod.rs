@@ -7,10 +7,11 @@
 //!
 //! * [`entry`]: what is kept, and what may be done with it.
 //! * [`sqlite`]: the embedded store; [`writer`] commits in groups what [`changes`] does, [`schema`]
-//!   opens files, [`generation`] tells living processes from dead ones.
+//!   opens files, [`generation`] tells living processes from dead ones, [`seal`] encrypts.
 //! * [`judged`]: what people are shown of a file, whoever writes it; [`copying`] makes copies.
 //! * [`model`]: the same in memory, as plain as can be.
 
+mod ahead;
 mod changes;
 pub mod copying;
 pub mod entry;
@@ -18,8 +19,10 @@ mod generation;
 pub mod judged;
 mod kept;
 pub mod model;
+mod private;
 mod rows;
 mod schema;
+pub mod seal;
 pub mod sqlite;
 mod steady;
 pub mod writer;

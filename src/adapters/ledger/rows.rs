@@ -1,19 +1,19 @@
 //! How entries stand in the database's rows.
 
 use super::entry::{Claim, Entry, NewClaim, Standing, Trouble};
-use crate::model::digest::Sha256;
+use super::private::{self, Beside, Private};
+use super::seal::{Name, Seal};
 use crate::model::moment::Moment;
-use crate::stages::idempotency::fingerprint::Fingerprint;
-use crate::stages::idempotency::key::{Key, Record};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row};
+use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Params, Row};
+use std::io;
 
 /// What [`read`] reads, in its order.
 macro_rules! columns {
     () => {
         concat!(
-            "SELECT id, attempt, client, vendor, key, record_method, record_path, fingerprint, ",
-            "vendor_key, correlation, route, method, path, credential, standing, generation, ",
-            "first_steady, first_wall, since_steady, since_wall, status, kept FROM claims "
+            "SELECT id, attempt, identity, client, vendor, private, correlation, route, method, ",
+            "credential, standing, generation, first_steady, first_wall, since_steady, ",
+            "since_wall, status, kept FROM claims "
         )
     };
 }
@@ -30,48 +30,61 @@ pub const LIST_ANSWERED: &str =
 /// One entry.
 pub fn one(
     connection: &Connection,
+    seal: &Seal,
     statement: &str,
     params: impl Params,
 ) -> rusqlite::Result<Option<Entry>> {
-    connection.prepare_cached(statement)?.query_row(params, read).optional()
+    let mut statement = connection.prepare_cached(statement)?;
+    statement.query_row(params, |row| read(row, seal)).optional()
 }
 
 /// Several.
 pub fn several(
     connection: &Connection,
+    seal: &Seal,
     statement: &str,
     params: impl Params,
 ) -> rusqlite::Result<Vec<Entry>> {
-    connection.prepare_cached(statement)?.query_map(params, read)?.collect()
+    let mut statement = connection.prepare_cached(statement)?;
+    statement.query_map(params, |row| read(row, seal))?.collect()
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let record = match (row.get(5)?, row.get(6)?) {
-        (Some(method), Some(path)) => Some(Record { method, path }),
-        _ => None,
+fn read(row: &Row<'_>, seal: &Seal) -> rusqlite::Result<Entry> {
+    let name: Name = row.get(2)?;
+    let (client, vendor): (Box<str>, Box<str>) = (row.get(3)?, row.get(4)?);
+    let (correlation, route): (Box<str>, Box<str>) = (row.get(6)?, row.get(7)?);
+    let (method, credential): (Box<str>, Option<Box<str>>) = (row.get(8)?, row.get(9)?);
+    let beside = Beside {
+        client: &client,
+        vendor: &vendor,
+        correlation: &correlation,
+        route: &route,
+        method: &method,
+        credential: credential.as_deref(),
     };
-    let fingerprint = Fingerprint(Sha256(row.get(7)?));
+    let private = private::unpack(seal, &name, &beside, row.get(5)?).map_err(carried)?;
+    let Private { fingerprint, key, path, vendor_key } = private;
     let of = NewClaim {
-        client: row.get(2)?,
-        vendor: row.get(3)?,
-        key: Key::kept(row.get(4)?, record),
+        client,
+        vendor,
+        key,
         fingerprint,
-        vendor_key: row.get(8)?,
-        correlation: row.get(9)?,
-        route: row.get(10)?,
-        method: row.get(11)?,
-        path: row.get(12)?,
-        credential: row.get(13)?,
+        vendor_key,
+        method,
+        path,
+        credential,
+        correlation,
+        route,
     };
     Ok(Entry {
         claim: Claim { id: row.get(0)?, attempt: row.get(1)? },
         of,
-        standing: standing(row.get(14)?),
-        generation: row.get(15)?,
-        first_claimed: moment(row.get(16)?, row.get(17)?),
-        since: moment(row.get(18)?, row.get(19)?),
-        status: row.get(20)?,
-        kept: row.get(21)?,
+        standing: standing(row.get(10)?),
+        generation: row.get(11)?,
+        first_claimed: moment(row.get(12)?, row.get(13)?),
+        since: moment(row.get(14)?, row.get(15)?),
+        status: row.get(16)?,
+        kept: row.get(17)?,
     })
 }
 
@@ -99,10 +112,37 @@ fn standing(code: i64) -> Standing {
     Standing::ALL.into_iter().find(|one| self::code(*one) == code).unwrap_or(Standing::Unknown)
 }
 
+/// What it means that a file can't be made.
+pub fn refused(error: io::Error) -> Trouble {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Trouble::Full,
+        _ => Trouble::ReadOnly(error.to_string()),
+    }
+}
+
+/// Our own trouble, on its way through the database's functions.
+pub fn carried(trouble: Trouble) -> Error {
+    Error::ToSqlConversionFailure(Box::new(trouble))
+}
+
 /// What the database's errors mean to us.
-pub fn trouble(error: rusqlite::Error) -> Trouble {
+pub fn trouble(error: Error) -> Trouble {
     let words = error.to_string();
+    if let Error::ToSqlConversionFailure(carried) = &error
+        && let Some(trouble) = carried.downcast_ref::<Trouble>()
+    {
+        return trouble.clone();
+    }
+    // A row that holds what nobody writes there.
+    let misread = matches!(
+        error,
+        Error::FromSqlConversionFailure(..)
+            | Error::InvalidColumnType(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::Utf8Error(..)
+    );
     match error.sqlite_error_code() {
+        _ if misread => Trouble::Corrupt(words),
         Some(ErrorCode::DiskFull) => Trouble::Full,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Trouble::Busy,
         Some(ErrorCode::ReadOnly) => Trouble::ReadOnly(words),

@@ -4,6 +4,8 @@ use super::changes::{Rows, Space};
 use super::entry::{Answer, Change, Entry, Standing, Tally, Trouble};
 use super::generation::{Generation, Locks};
 use super::rows::{self, code, trouble};
+use super::schema::Open;
+use super::seal::{EncryptionKey, Name, Seal};
 use super::steady::Steady;
 use super::writer::{Observe, Writer};
 use super::{Clocks, Done, Ledger, kept, schema};
@@ -29,6 +31,8 @@ pub struct Settings {
     pub create: bool,
     /// The largest body that is kept.
     pub answer_bytes_max: usize,
+    /// With which the ledger is encrypted, if it is.
+    pub encryption_key: Option<EncryptionKey>,
 }
 
 /// The embedded ledger, open for writing.
@@ -75,7 +79,9 @@ impl SqliteLedger {
         observe: Observe,
         (space, reserve_bytes): (Space, u64),
     ) -> Result<(SqliteLedger, Opened), Trouble> {
-        let (mut connection, created) = schema::open(&settings.path, settings.create, PATIENCE)?;
+        let key = settings.encryption_key.as_ref();
+        let open = schema::open(&settings.path, settings.create, key, PATIENCE)?;
+        let Open { mut connection, seal, created } = open;
         // By its one name: another one of the same file would have other locks.
         let path = settings.path.canonicalize();
         let path = path.map_err(|error| Trouble::Unreadable(error.to_string()))?;
@@ -85,6 +91,7 @@ impl SqliteLedger {
         let generation = begin_generation(&mut connection, &locks, steady.now())?;
         let mut rows = Rows {
             connection,
+            seal: Arc::new(seal),
             generation: generation.number,
             locks: locks.clone(),
             steady: Arc::clone(&steady),
@@ -94,7 +101,7 @@ impl SqliteLedger {
         };
         let orphans = rows.bury_all(steady.now()).map_err(trouble)?;
         rows.write_clock().map_err(trouble)?;
-        let reader = Reader::open(&path)?;
+        let reader = Reader::open(&path, key)?;
         let writer = Writer::start(rows, observe)?;
         let ledger = SqliteLedger { reader, writer, locks, steady, generation };
         Ok((ledger, Opened { created, orphans }))
@@ -168,17 +175,20 @@ impl Ledger for SqliteLedger {
 /// The side that only reads: it works also where nothing can be written.
 pub struct Reader {
     connection: Mutex<Connection>,
+    seal: Seal,
     path: PathBuf,
 }
 
 impl Reader {
-    /// Opens a ledger for reading.
+    /// Opens a ledger for reading. Where nothing can be written it may know no more than what was
+    /// true when it was opened: whoever opens the ledger for writing later needs another one.
     ///
     /// # Errors
     /// Why it can't be read.
-    pub fn open(path: &Path) -> Result<Reader, Trouble> {
-        let connection = Mutex::new(schema::open_to_read(path, PATIENCE)?);
-        Ok(Reader { connection, path: path.to_owned() })
+    pub fn open(path: &Path, key: Option<&EncryptionKey>) -> Result<Reader, Trouble> {
+        let connection = schema::open_to_read(path, PATIENCE)?;
+        let seal = Seal::of(&connection, key)?;
+        Ok(Reader { connection: Mutex::new(connection), seal, path: path.to_owned() })
     }
 
     /// What is written of a key; its holder may be dead.
@@ -186,7 +196,8 @@ impl Reader {
     /// # Errors
     /// Why that can't be told.
     pub fn look(&self, identity: &Sha256) -> Result<Option<Entry>, Trouble> {
-        rows::one(&self.locked(), rows::BY_IDENTITY, [identity.0]).map_err(trouble)
+        let name = self.seal.name(identity);
+        rows::one(&self.locked(), &self.seal, rows::BY_IDENTITY, [name]).map_err(trouble)
     }
 
     /// What is written of an entry; its holder may be dead.
@@ -194,7 +205,7 @@ impl Reader {
     /// # Errors
     /// Why that can't be told.
     pub fn entry(&self, id: i64) -> Result<Option<Entry>, Trouble> {
-        rows::one(&self.locked(), rows::BY_ID, [id]).map_err(trouble)
+        rows::one(&self.locked(), &self.seal, rows::BY_ID, [id]).map_err(trouble)
     }
 
     /// The answer that is kept for an entry.
@@ -202,22 +213,22 @@ impl Reader {
     /// # Errors
     /// Why that can't be told.
     pub fn answer_of(&self, id: i64) -> Result<Option<Answer>, Trouble> {
-        type Found = (Option<u16>, usize, Vec<u8>);
+        type Found = (Option<u16>, i64, Vec<u8>, Name);
         let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Found> {
-            let raw_bytes = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
-            Ok((row.get(0)?, raw_bytes, row.get(2)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         };
         let found = self
             .locked()
             .prepare_cached(
-                "SELECT claims.status, raw_bytes, octets FROM claims
+                "SELECT claims.status, raw_bytes, octets, identity FROM claims
                  JOIN answers ON entry = id WHERE id = ?1",
             )
             .and_then(|mut statement| statement.query_row([id], read).optional())
             .map_err(trouble)?;
         match found {
-            Some((Some(status), raw_bytes, octets)) => {
-                kept::unpack(status, raw_bytes, &octets).map(Some)
+            Some((Some(status), raw_bytes, octets, name)) => {
+                let octets = self.seal.open(&kept::bound(&name, status, raw_bytes), octets)?;
+                kept::unpack(status, usize::try_from(raw_bytes).unwrap_or(0), &octets).map(Some)
             }
             Some((None, ..)) | None => Ok(None),
         }
@@ -237,7 +248,8 @@ impl Reader {
     ) -> Result<Vec<Entry>, Trouble> {
         let of = rows::SELECT;
         let statement = format!("{of}WHERE {condition} AND id > ?1 ORDER BY id LIMIT ?2");
-        rows::several(&self.locked(), &statement, params![after, limit]).map_err(trouble)
+        rows::several(&self.locked(), &self.seal, &statement, params![after, limit])
+            .map_err(trouble)
     }
 
     /// The numbers of all processes that may hold claims.
@@ -249,13 +261,17 @@ impl Reader {
         numbers.collect::<rusqlite::Result<_>>().map_err(trouble)
     }
 
-    fn list(&self, standing: Standing, after: i64, limit: u32) -> Result<Vec<Entry>, Trouble> {
+    /// Entries in this standing, the first ones after a number; holders may be dead.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub fn list(&self, standing: Standing, after: i64, limit: u32) -> Result<Vec<Entry>, Trouble> {
         let statement = match standing {
             Standing::Answered => rows::LIST_ANSWERED,
             Standing::InFlight | Standing::Unknown => rows::LIST_OPEN,
         };
         let params = params![code(standing), after, limit];
-        rows::several(&self.locked(), statement, params).map_err(trouble)
+        rows::several(&self.locked(), &self.seal, statement, params).map_err(trouble)
     }
 
     fn tally(&self) -> Result<Tally, Trouble> {

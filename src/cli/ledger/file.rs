@@ -3,7 +3,8 @@
 use super::Failure;
 use crate::adapters::clock;
 use crate::adapters::ledger::Ledger;
-use crate::adapters::ledger::entry::{Standing, Trouble};
+use crate::adapters::ledger::entry::{Standing, Trouble, Unfit};
+use crate::adapters::ledger::seal::EncryptionKey;
 use crate::adapters::ledger::sqlite::{Reader, Settings, SqliteLedger, back_up};
 use crate::admin::ledger::resolving::{Settled, after, audit, otherwise};
 use crate::admin::ledger::taking::Lines;
@@ -69,6 +70,7 @@ impl File {
             path: self.0.path.clone(),
             create: false,
             answer_bytes_max: usize::try_from(self.0.answer_bytes_max).unwrap_or(usize::MAX),
+            encryption_key: self.key().map_err(Trouble::Failed)?,
         };
         // Claims of the gateway that died become unknown by that.
         let (ledger, _) =
@@ -101,10 +103,19 @@ impl File {
     }
 
     fn reader(&self) -> Result<Reader, Failure> {
-        Reader::open(&self.0.path).map_err(words)
+        Reader::open(&self.0.path, self.key()?.as_ref()).map_err(words)
+    }
+
+    fn key(&self) -> Result<Option<EncryptionKey>, Failure> {
+        self.0.encryption_key.as_ref().map(EncryptionKey::of).transpose()
     }
 }
 
 fn words(trouble: Trouble) -> Failure {
-    trouble.to_string()
+    match trouble {
+        Trouble::WrongKey(Unfit::Missing) => {
+            format!("{trouble}, or its secret is missing here: provide it as for the gateway")
+        }
+        other => other.to_string(),
+    }
 }

@@ -99,4 +99,7 @@ pub struct RawReconcile {
     /// Patterns of the paths whose POST creates what is looked up, behind the route's prefix.
     /// Without it: the path of the look-up before the segment, or the query, that holds `{key}`.
     pub creates: Option<At<Vec<At<String>>>>,
+    /// Where the vendor has to be sent the value that it is asked for, as in
+    /// `idempotency_key_from`: `path:eid:*`, `body:/externalId`. Without it, anywhere.
+    pub sent_in: Option<At<Vec<At<String>>>>,
 }

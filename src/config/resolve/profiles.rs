@@ -7,7 +7,7 @@ use super::reconcile::reconcile;
 use super::secrets::in_words;
 use super::vendor_key::{is_taken, vendor_key};
 use crate::config::problem::{Notes, Text, quoted, suggestion};
-use crate::config::protection::{Reconcile, VendorKey};
+use crate::config::protection::{LookUp, VendorKey};
 use crate::config::raw::at::At;
 use crate::config::raw::profile::RawProfile;
 use crate::config::raw::read::read;
@@ -27,7 +27,7 @@ pub(super) struct Defaults {
     /// What the vendor is sent in the place of a client's key.
     pub vendor_key: Option<VendorKey>,
     /// How a create of unknown outcome is looked up.
-    pub reconcile: Option<Arc<Reconcile>>,
+    pub reconcile: Option<LookUp>,
 }
 
 /// What a vendor is, if nothing else is typed.
@@ -102,7 +102,7 @@ fn resolve(name: &str, notes: &mut Notes) -> Option<Defaults> {
         budgets: budgets(notes, raw.budget.as_ref()),
         semantic_headers: semantic_headers(raw.semantic_headers, notes),
     });
-    Some(Defaults { profile, vendor_key, reconcile: reconcile.map(Arc::new) })
+    Some(Defaults { profile, vendor_key, reconcile })
 }
 
 /// Fields that say what a write means. One that another attempt fills anew is not among them: the

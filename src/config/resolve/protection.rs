@@ -4,7 +4,7 @@ use super::bounds::{Longest, duration};
 use super::reconcile::reconcile;
 use super::vendor_key::is_taken;
 use crate::config::problem::{Notes, quoted};
-use crate::config::protection::{Ambiguous, Place, Protection, Reconcile, Stores};
+use crate::config::protection::{Ambiguous, LookUp, Place, Protection, Stores};
 use crate::config::raw::RawRoute;
 use crate::config::raw::at::At;
 use crate::config::raw::policy::{RawAllow, RawIdempotency};
@@ -15,7 +15,6 @@ use crate::stages::authorization::rules::Idempotency;
 use crate::stages::idempotency::key::Source;
 use http::HeaderName;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a key comes from, if nothing else is typed.
@@ -47,10 +46,12 @@ pub(super) fn protection(notes: &mut Notes, raw: &RawRoute, around: &Around<'_>)
         warn_never_keyed(notes, &typed.span);
     }
     let own = raw.reconcile.as_ref().and_then(|at| reconcile(notes, at, around.reads));
-    if own.is_some() {
-        check_asked(notes, raw, around, &sources);
+    if let Some(own) = &own {
+        check_asked(notes, raw, around, &sources, own);
     }
+    let vendor_key = around.vendor.and_then(|vendor| vendor.vendor_key.as_ref());
     let of_profile = || around.vendor.and_then(|vendor| vendor.reconcile.clone());
+    let look_up = if raw.reconcile.is_some() { own } else { of_profile() };
     check_places(notes, raw, around, &sources);
     Protection {
         idempotency,
@@ -60,10 +61,7 @@ pub(super) fn protection(notes: &mut Notes, raw: &RawRoute, around: &Around<'_>)
             Some(RawStores::Success) => Stores::Success,
             Some(RawStores::All) | None => Stores::All,
         },
-        reconcile: match &raw.reconcile {
-            Some(_) => own.map(Arc::<Reconcile>::new),
-            None => of_profile(),
-        },
+        reconcile: look_up.filter(|it| it.fits(vendor_key, &sources)).map(|it| it.reconcile),
         sources,
     }
 }
@@ -262,7 +260,13 @@ fn ambiguous(notes: &mut Notes, raw: &RawRoute, vendor: Option<&Vendor>) -> Ambi
 }
 
 /// Whether a look-up of the route's own is ever run.
-fn check_asked(notes: &mut Notes, raw: &RawRoute, around: &Around<'_>, sources: &[Source]) {
+fn check_asked(
+    notes: &mut Notes,
+    raw: &RawRoute,
+    around: &Around<'_>,
+    sources: &[Source],
+    own: &LookUp,
+) {
     let (Some(at), Some(vendor)) = (&raw.reconcile, around.vendor) else { return };
     if around.streams || reads_only(around.methods) {
         return;
@@ -275,7 +279,19 @@ fn check_asked(notes: &mut Notes, raw: &RawRoute, around: &Around<'_>, sources: 
             "write a `vendor_key` of the vendor, or a `body:` or `path:` source in \
              `idempotency_key_from`",
         )
+    } else if !own.fits(vendor.vendor_key.as_ref(), sources) {
+        (
+            "nothing is looked up: the vendor is not sent its value in a place of `sent_in`",
+            "write the place of its `vendor_key`, or of the `body:` and `path:` sources of keys",
+        )
     } else {
+        let place = vendor.vendor_key.as_ref().map(|key| &key.place);
+        if own.sent_in.is_empty() && matches!(place, Some(Place::Header(_) | Place::Query(_))) {
+            let message = "unless the vendor finds records by the key of the request, this look-up \
+                           says of every write that it was not executed";
+            let help = "look a value up that is in the record, or confirm it by `sent_in`";
+            notes.warning("unsure-reconcile", &at.span, message, help);
+        }
         return;
     };
     notes.warning("unused-reconcile", &at.span, message, help);

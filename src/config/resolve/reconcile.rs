@@ -4,7 +4,7 @@
 use super::outcomes::{About, when};
 use crate::config::Read;
 use crate::config::problem::{Notes, quoted};
-use crate::config::protection::Reconcile;
+use crate::config::protection::{LookUp, Reconcile};
 use crate::config::raw::at::At;
 use crate::config::raw::outcome::RawWhen;
 use crate::config::raw::protection::RawReconcile;
@@ -12,8 +12,10 @@ use crate::config::raw::table::Section;
 use crate::model::path::{PathPattern, Segment};
 use crate::model::percent::escape;
 use crate::profile::when::When;
+use crate::stages::idempotency::key::Source;
 use crate::stages::validation::path::{self, AllowInPath};
 use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
 /// Most segments that a placeholder can count to.
 const SEGMENTS_MAX: usize = 64;
@@ -27,7 +29,7 @@ pub(super) fn reconcile(
     notes: &mut Notes,
     at: &Section<RawReconcile>,
     reads: &[Read],
-) -> Option<Reconcile> {
+) -> Option<LookUp> {
     let raw: &RawReconcile = &at.value;
     let lookup = notes.required(&at.span, "reconcile", "lookup", raw.lookup.as_ref(), EXAMPLE);
     let lookup = lookup.and_then(|typed| Lookup::parse(notes, typed, reads));
@@ -39,15 +41,17 @@ pub(super) fn reconcile(
         notes.required(&at.span, "reconcile", "not_executed", not_executed, "{ status = 404 }");
     let not = not_executed.and_then(|typed| Some((answer(notes, "not_executed", typed)?, typed)));
     let creates = creates(notes, raw, lookup.as_ref());
+    let sent_in = sent_in(notes, raw);
     let (lookup, executed, (not_executed, typed)) = (lookup?, executed?, not?);
     check_apart(notes, &executed, &not_executed, &typed.span)?;
-    Some(Reconcile {
+    let reconcile = Reconcile {
         method: lookup.method.into(),
         target: lookup.target.into(),
         executed,
         not_executed,
         creates: creates?,
-    })
+    };
+    Some(LookUp { reconcile: Arc::new(reconcile), sent_in: sent_in? })
 }
 
 /// A look-up as it was typed, and what is known of it.
@@ -252,4 +256,25 @@ fn creates(
         }
     }
     (patterns.len() == typed.value.len()).then_some(patterns)
+}
+
+/// `None` if one can't be used.
+fn sent_in(notes: &mut Notes, raw: &RawReconcile) -> Option<Vec<Source>> {
+    let Some(typed) = &raw.sent_in else { return Some(Vec::new()) };
+    if typed.value.is_empty() {
+        let help = "write places, as in [\"path:eid:*\"], or remove the key";
+        notes.problem("empty-list", &typed.span, "this is empty: nothing is looked up", help);
+        return None;
+    }
+    let mut places = Vec::new();
+    for text in &typed.value {
+        match Source::parse(&text.value) {
+            Ok(place) => places.push(place),
+            Err(message) => {
+                let help = "write it as in \"path:eid:*\" or \"body:/externalId\"";
+                notes.problem("bad-key-source", &text.span, message, help);
+            }
+        }
+    }
+    (places.len() == typed.value.len()).then_some(places)
 }

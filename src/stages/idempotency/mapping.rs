@@ -40,6 +40,18 @@ pub enum Place {
     Path(Box<str>),
 }
 
+impl Place {
+    /// The place as that of a client's key.
+    pub fn as_source(&self) -> Source {
+        match self {
+            Place::Header(name) => Source::Header(name.clone()),
+            Place::Query(name) => Source::Query(name.clone()),
+            Place::Body(pointer) => Source::Body(pointer.clone()),
+            Place::Path(name) => Source::Path(format!("{name}:").into()),
+        }
+    }
+}
+
 impl VendorKey {
     /// How long a second sending can't act twice; `None`: nobody says so.
     pub fn protection(&self) -> Option<Protection> {

@@ -33,7 +33,7 @@ fn a_new_one_is_said_to_be_new() {
     let left: Vec<_> = fs::read_dir(path.parent().expect("one"))
         .expect("listed")
         .map(|file| file.expect("one").file_name())
-        .filter(|name| name.to_string_lossy().contains(".new-"))
+        .filter(|name| name.to_string_lossy().contains(".new"))
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -98,7 +98,7 @@ fn what_can_only_be_read_is_still_read() {
     if !is_root {
         assert_eq!(try_open(&path).err().map(|it| it.word()), Some("read-only"));
     }
-    let reader = Reader::open(&path).expect("readable");
+    let reader = Reader::open(&path, None).expect("readable");
     let entry = reader.look(&new_claim("a").identity()).expect("told").expect("there");
     assert_eq!((entry.claim, entry.standing), (claim, Standing::Answered));
     assert_eq!(reader.answer_of(claim.id), Ok(Some(answer("a"))));
@@ -158,7 +158,8 @@ fn a_full_disk_refuses_and_is_survived() {
     answered(&ledger, "before");
     drop(ledger);
     // As full as a disk can be made by those who must not fill one.
-    let (mut connection, _) = super::super::schema::open(&path, false, Duration::ZERO).expect("ok");
+    let opened = super::super::schema::open(&path, false, None, Duration::ZERO).expect("ok");
+    let mut connection = opened.connection;
     let pages: i64 =
         connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("told");
     connection.pragma_update(None, "max_page_count", pages).expect("set");
@@ -197,6 +198,35 @@ fn a_backup_is_the_ledger_of_one_moment() {
     let missing = folder.path().join("missing.db");
     assert!(back_up(&missing, &folder.path().join("x.db")).is_err());
     assert!(!missing.exists());
+}
+
+/// A backup is put back while processes of the former file still live: no number is had twice,
+/// and whoever lives is not taken for dead.
+#[test]
+fn a_backup_that_is_put_back_meets_the_living() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let first = open(&path);
+    let claim = claimed(&first, "a");
+    let copy = folder.path().join("copy.db");
+    first.back_up(&copy).expect("backed up");
+    let second = open(&path);
+    for end in ["", "-wal", "-shm"] {
+        let named = |name: &str| folder.path().join(format!("{name}{end}"));
+        fs::rename(named("ledger.db"), named("former.db")).expect("moved");
+    }
+    fs::rename(&copy, &path).expect("put back");
+
+    let (third, opened) = try_open(&path).expect("opened");
+    assert_eq!((opened.created, opened.orphans), (false, 0));
+    assert_eq!((first.generation(), second.generation(), third.generation()), (1, 2, 3));
+    let standing = || third.entry(claim.id).expect("told").map(|entry| entry.standing);
+    assert_eq!(standing(), Some(Standing::InFlight), "whoever has it lives");
+    drop(first);
+    assert_eq!(standing(), Some(Standing::Unknown));
+    claimed(&third, "b");
+    drop(second);
+    assert_eq!(open(&path).tally().expect("told").in_flight, 1);
 }
 
 /// Answers go first, keys later; neither sooner than promised, whatever the wall clock says.

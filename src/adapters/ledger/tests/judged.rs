@@ -23,7 +23,7 @@ fn claims_of_the_dead_are_unknown_and_of_the_living_in_flight() {
     answered(&living, "answered");
     let fourth = claimed(&living, "doubtful");
     assert_eq!(living.doubt(fourth, Doubt::default()), Ok(true));
-    let reader = Reader::open(&path).expect("opened");
+    let reader = Reader::open(&path, None).expect("opened");
     let listed = |standing, after, limit| {
         let entries = reader.judged_list(standing, after, limit).expect("listed");
         assert!(entries.iter().all(|entry| entry.standing == standing));
@@ -58,7 +58,7 @@ fn another_name_of_the_file_has_the_same_locks() {
     claimed(&ledger, "under way");
     std::os::unix::fs::symlink(&path, &other).expect("linked");
     assert_eq!(is_held(&other), Ok(true));
-    let reader = Reader::open(&other).expect("opened");
+    let reader = Reader::open(&other, None).expect("opened");
     let in_flight = reader.judged_list(Standing::InFlight, 0, 9).expect("listed");
     assert_eq!(numbers(&in_flight), [1]);
 }

@@ -1,18 +1,21 @@
 //! Every store under the same suite, and what only files and processes can go through.
 
+mod disk;
 mod files;
 mod judged;
 mod killed;
+mod sealed;
 mod semantics;
 mod together;
 
 use super::entry::{Answer, Change, Claim, Held, NewClaim, Settlement};
+use super::seal::EncryptionKey;
 use super::sqlite::{Opened, Settings, SqliteLedger};
 use super::{Clocks, Ledger, Trouble};
 use crate::model::digest::Sha256;
 use crate::stages::idempotency::fingerprint::Fingerprint;
 use crate::stages::idempotency::key::Key;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,25 +52,38 @@ impl Clocks for ManualClocks {
 const ANSWER_BYTES_MAX: usize = 1000;
 
 fn settings(path: &Path) -> Settings {
-    Settings { path: path.to_owned(), create: true, answer_bytes_max: ANSWER_BYTES_MAX }
+    let path = path.to_owned();
+    Settings { path, create: true, answer_bytes_max: ANSWER_BYTES_MAX, encryption_key: None }
+}
+
+fn key() -> EncryptionKey {
+    EncryptionKey::new(&[7; 32])
+}
+
+fn sealed(path: &Path) -> Settings {
+    Settings { encryption_key: Some(key()), ..settings(path) }
+}
+
+fn try_open_by(settings: &Settings) -> Result<(SqliteLedger, Opened), Trouble> {
+    SqliteLedger::open(settings, Arc::new(ManualClocks::default()), Box::new(|_| ()))
 }
 
 fn try_open(path: &Path) -> Result<(SqliteLedger, Opened), Trouble> {
-    SqliteLedger::open(&settings(path), Arc::new(ManualClocks::default()), Box::new(|_| ()))
+    try_open_by(&settings(path))
 }
 
 fn open(path: &Path) -> SqliteLedger {
     try_open(path).expect("opened").0
 }
 
-fn new_claim(key: &str) -> NewClaim {
+pub fn new_claim(key: &str) -> NewClaim {
     NewClaim {
         client: "shiphawk".into(),
         vendor: "netsuite".into(),
         key: Key::kept(key.into(), None),
         fingerprint: Fingerprint(Sha256::of(key.as_bytes())),
         vendor_key: Some(format!("v-{key}").into()),
-        correlation: format!("correlation-{key}").into(),
+        correlation: format!("correlation-{}", Sha256::of(key.as_bytes()).short()).into(),
         route: "ns".into(),
         method: "POST".into(),
         path: "/orders".into(),

@@ -1,8 +1,10 @@
-//! The same random life of two or three processes, against the store and against the model.
+//! The same random life of two or three processes, against the store with and without a key, and
+//! against the model.
 
 use super::super::entry::{Doubt, Entry, Outcome, Purge, Standing};
 use super::super::model::{Memory, ModelLedger};
 use super::{ANSWER_BYTES_MAX, Answer, Arc, Change, Claim, Clocks, Duration, Held, Ledger};
+use super::{EncryptionKey, Settings, key};
 use super::{ManualClocks, NewClaim, Settlement, SqliteLedger, answer, new_claim, settings};
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::test_runner::{Config, TestCaseError};
@@ -35,6 +37,7 @@ impl World for Modelled {
 
 struct OnDisk {
     folder: tempfile::TempDir,
+    key: Option<EncryptionKey>,
     lives: u32,
     clocks: Arc<ManualClocks>,
 }
@@ -48,7 +51,8 @@ impl OnDisk {
 impl World for OnDisk {
     fn process(&mut self) -> Box<dyn Ledger> {
         let clocks: Arc<dyn Clocks> = self.clocks.clone();
-        let opened = SqliteLedger::open(&settings(&self.path()), clocks, Box::new(|_| ()));
+        let settings = Settings { encryption_key: self.key.clone(), ..settings(&self.path()) };
+        let opened = SqliteLedger::open(&settings, clocks, Box::new(|_| ()));
         Box::new(opened.expect("opened").0)
     }
 
@@ -264,12 +268,14 @@ fn check(steps: &[Step]) -> Result<(), TestCaseError> {
     let memory = Arc::new(Memory::default());
     let mut model = Modelled { memory, clocks: Arc::clone(&clocks) };
     let modelled = live(&mut model, &clocks, steps);
-    let clocks = Arc::new(ManualClocks::default());
-    let folder = in_memory();
-    let mut disk = OnDisk { folder, lives: 0, clocks: Arc::clone(&clocks) };
-    let stored = live(&mut disk, &clocks, steps);
-    for ((step, modelled), stored) in steps.iter().zip(modelled).zip(stored) {
-        prop_assert_eq!(modelled, stored, "after {:?}", step);
+    for key in [None, Some(key())] {
+        let clocks = Arc::new(ManualClocks::default());
+        let folder = in_memory();
+        let mut disk = OnDisk { folder, key: key.clone(), lives: 0, clocks: Arc::clone(&clocks) };
+        let stored = live(&mut disk, &clocks, steps);
+        for ((step, modelled), stored) in steps.iter().zip(&modelled).zip(&stored) {
+            prop_assert_eq!(modelled, stored, "after {:?}, {:?}", step, key);
+        }
     }
     Ok(())
 }
@@ -283,7 +289,7 @@ proptest! {
     #![proptest_config(Config { cases: 256, ..Config::default() })]
 
     #[test]
-    fn store_and_model_are_one(steps in steps()) {
+    fn stores_and_model_are_one(steps in steps()) {
         check(&steps)?;
     }
 }

@@ -247,3 +247,48 @@ fn claims_leave_room_for_answers() {
         super::claimed(&ledger, &format!("{bytes:?}"));
     }
 }
+
+/// Small steps of purging between claims and answers: each takes what is old, and nothing else.
+#[test]
+fn what_is_old_goes_while_others_come() {
+    const KEYS: usize = 60;
+    const HOUR: Duration = Duration::from_secs(3600);
+    let folder = tempfile::tempdir().expect("a folder");
+    let clocks = Arc::new(ManualClocks::default());
+    let path = folder.path().join("ledger.db");
+    let opened = SqliteLedger::open(&settings(&path), clocks.clone(), Box::new(|_| ()));
+    let ledger = opened.expect("opened").0;
+    let keys = |age: &'static str| (0..KEYS).map(move |number| format!("{age}-{number}"));
+    let answer_all = |age| {
+        for key in keys(age) {
+            super::answered(&ledger, &key);
+        }
+    };
+    answer_all("old");
+    let doubtful = super::claimed(&ledger, "doubtful");
+    assert_eq!(ledger.doubt(doubtful, super::super::entry::Doubt::default()), Ok(true));
+    super::claimed(&ledger, "in flight");
+    clocks.pass(HOUR * 2);
+    let purged = thread::scope(|scope| {
+        let comers = scope.spawn(|| answer_all("new"));
+        let (mut answers, mut keys) = (0, 0);
+        loop {
+            let purge = Purge { retention: HOUR, answer_retention: HOUR, limit: 3 };
+            let purged = ledger.purge(purge).expect("purged");
+            assert!(purged.answers <= 3 && purged.keys <= 3);
+            (answers, keys) = (answers + purged.answers, keys + purged.keys);
+            if !purged.more && comers.is_finished() {
+                break (answers, keys);
+            }
+        }
+    });
+    // An answer may go with its key, and is not counted then.
+    assert!(purged.1 == 60 && purged.0 <= 60, "{purged:?}");
+    for key in keys("new") {
+        let entry = ledger.look(&new_claim(&key).identity()).expect("told").expect("there");
+        assert_eq!(ledger.answer_of(entry.claim.id), Ok(Some(super::answer(&key))));
+    }
+    assert!(keys("old").all(|key| ledger.look(&new_claim(&key).identity()) == Ok(None)));
+    let tally = ledger.tally().expect("told");
+    assert_eq!((tally.in_flight, tally.answered, tally.unknown), (1, 60, 1));
+}

@@ -202,7 +202,8 @@ fn what_protects_nothing() {
             &["key-never-there"],
         ),
         (
-            "methods = [\"GET\", \"POST\"]\nidempotency = \"required\"\nidempotency_key_from = [\"body:/a\"]",
+            "methods = [\"GET\", \"POST\"]\nidempotency = \"required\"\n\
+             idempotency_key_from = [\"body:/a\"]",
             &[],
         ),
         ("idempotency_ambiguous = ◆\"retry\"", &["retry-unprotected"]),

@@ -155,6 +155,48 @@ fn what_is_never_looked_up() {
 }
 
 #[test]
+fn a_record_is_asked_for_by_nothing_but_its_name() {
+    let netsuite = |key: &str, sources: &str| {
+        let vendor = format!("profile = \"netsuite\"\n{key}\nbase_url");
+        let route = format!("idempotency_key_from = [{sources}]\n");
+        let text = format!("{}{route}", REST.replace("base_url", &vendor));
+        config(&text).routes[0].protection.reconcile.is_some()
+    };
+    let job = "vendor_key = { header = \"X-NetSuite-Idempotency-Key\" }";
+    let usual = "\"header:Idempotency-Key\"";
+    for (key, sources, asked) in [
+        ("", usual, true),
+        ("", "\"body:/externalId\", \"header:x\"", true),
+        ("", "\"body:/tranId\"", false),
+        ("", "\"body:/externalId\", \"body:/tranId\"", false),
+        ("vendor_key = { path = \"eid\" }", usual, true),
+        ("vendor_key = { path = \"eid\" }", "\"body:/tranId\"", true),
+        ("vendor_key = { body = \"/externalId\" }", usual, true),
+        ("vendor_key = { body = \"/memo\" }", usual, false),
+        ("vendor_key = { path = \"id\" }", usual, false),
+        (job, usual, false),
+    ] {
+        assert_eq!(netsuite(key, sources), asked, "{key} {sources}");
+    }
+    let own = |more: &str| format!("reconcile = ◆{{ {LOOKUP}, {ANSWERS}{more} }}\n");
+    let by_header = REST.replace("base_url", "vendor_key = { header = \"X-Key\" }\nbase_url");
+    for (place, code) in [
+        ("", "unsure-reconcile"),
+        (", sent_in = [\"path:eid:*\"]", "unused-reconcile"),
+        (", sent_in = [\"header:X-Key\"]", ""),
+    ] {
+        let marked = format!("{by_header}{}", own(place));
+        let (marked, codes) = match code {
+            "" => (marked.replace('◆', ""), &[][..]),
+            _ => (marked, &[code][..]),
+        };
+        assert_findings(&marked, codes, Memory::default(), Mode::Run);
+    }
+    check(&format!("{{ {LOOKUP}, {ANSWERS}, sent_in = ◆[] }}"), &["empty-list"]);
+    check(&format!("{{ {LOOKUP}, {ANSWERS}, sent_in = [◆\"eid\"] }}"), &["bad-key-source"]);
+}
+
+#[test]
 fn a_profile_of_ones_own_says_all_three() {
     let profiled = REST.replace("base_url", "profile = \"mine.toml\"\nbase_url");
     let read = |profile: &str| {

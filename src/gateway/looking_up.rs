@@ -1,0 +1,250 @@
+//! Asks vendors whether they acted on creates of which nobody knows: the look-up that `reconcile`
+//! names, sent by the gateway itself, until it says something or a person does (INTERFACE §6.8).
+
+use super::context::Live;
+use super::own_request::{self, Heard, OURSELVES, Question};
+use super::probing::place;
+use crate::adapters::coding;
+use crate::adapters::ledger::entry::{Answer, Change, Entry, Outcome, Settlement, Standing};
+use crate::adapters::vendor_client::Answering;
+use crate::config::protection::Reconcile;
+use crate::config::{Credential, Vendor};
+use crate::model::limits::Priority;
+use crate::profile::outcome::PEEK_BYTES_MAX;
+use crate::stages::admission::Ticket;
+use crate::stages::idempotency::{Finding, LookedUp, answers, find};
+use crate::state::State;
+use crate::vendors::Desk;
+use arc_swap::ArcSwap;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// How often all unknown entries are looked through, if nothing is told of a new one.
+const LIST: Duration = Duration::from_secs(30);
+/// The least time between two looks through them.
+const LIST_MIN: Duration = Duration::from_millis(100);
+/// Entries of one page of them.
+const PAGE: u32 = 500;
+/// Look-ups at a time.
+const AT_ONCE: usize = 8;
+/// How long a look-up may take, its waiting for a slot included.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long until an entry is looked up again, at first and at the most.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(300);
+
+/// When an entry is looked up next.
+struct Due {
+    at: Instant,
+    wait: Duration,
+    running: bool,
+}
+
+/// What a look-up came to.
+enum Came {
+    /// It is settled, or nobody can look it up.
+    Over,
+    /// It stays unknown, and may be looked up again after so long at the latest.
+    Stays(Duration),
+}
+
+/// Looks up whatever is unknown, until the task is dropped.
+pub async fn look_up(state: Arc<State>, live: Arc<ArcSwap<Live>>) {
+    let mut dues: HashMap<i64, Due> = HashMap::new();
+    let mut running = JoinSet::new();
+    let mut listed = None;
+    loop {
+        let told = state.protected.unknowns.notified();
+        if listed.is_none_or(|at: Instant| at.elapsed() >= LIST_MIN) {
+            list(&state, &mut dues).await;
+            listed = Some(Instant::now());
+        }
+        begin(&state, &live, &mut dues, &mut running);
+        let next = dues.values().filter(|due| !due.running).map(|due| due.at).min();
+        let until = next.unwrap_or_else(|| Instant::now() + LIST).min(Instant::now() + LIST);
+        // Never busy: what is due now waits for one of those that run.
+        let until = until.max(Instant::now() + LIST_MIN);
+        tokio::select! {
+            Some(ended) = running.join_next() => {
+                if let Ok((id, came)) = ended {
+                    end(&mut dues, id, came);
+                }
+            }
+            () = told => {}
+            () = tokio::time::sleep_until(until.into()) => {}
+        }
+    }
+}
+
+/// Learns of new ones, and forgets those that are unknown no more.
+async fn list(state: &State, dues: &mut HashMap<i64, Due>) {
+    let (mut after, mut found) = (0, Vec::new());
+    loop {
+        let Ok(page) = state.protected.book.list(Standing::Unknown, after, PAGE).await else {
+            return;
+        };
+        let Some(last) = page.last() else { break };
+        after = last.claim.id;
+        found.extend(page.iter().map(|entry| entry.claim.id));
+    }
+    dues.retain(|id, due| due.running || found.contains(id));
+    for id in found {
+        let new = || Due { at: Instant::now(), wait: AGAIN, running: false };
+        dues.entry(id).or_insert_with(new);
+    }
+}
+
+fn begin(
+    state: &Arc<State>,
+    live: &Arc<ArcSwap<Live>>,
+    dues: &mut HashMap<i64, Due>,
+    running: &mut JoinSet<(i64, Came)>,
+) {
+    let now = Instant::now();
+    for (id, due) in dues.iter_mut().filter(|(_, due)| !due.running && due.at <= now) {
+        if running.len() >= AT_ONCE {
+            return;
+        }
+        due.running = true;
+        let (state, live, id) = (state.clone(), live.load_full(), *id);
+        running.spawn(async move { (id, one(&state, &live, id).await) });
+    }
+}
+
+fn end(dues: &mut HashMap<i64, Due>, id: i64, came: Came) {
+    let Some(due) = dues.get_mut(&id) else { return };
+    due.running = false;
+    due.at = Instant::now()
+        + match came {
+            // Another configuration may know how.
+            Came::Over => AGAIN_MAX,
+            Came::Stays(at_most) => due.wait.min(at_most),
+        };
+    due.wait = (due.wait * 2).min(AGAIN_MAX);
+}
+
+/// What is needed to look an entry up.
+struct Look {
+    desk: Arc<Desk>,
+    vendor: Arc<Vendor>,
+    reconcile: Arc<Reconcile>,
+    target: String,
+}
+
+/// `None`: it can't be looked up.
+fn prepare(live: &Live, entry: &Entry) -> Option<Look> {
+    let of = &entry.of;
+    // What a later change of a record did, its being there does not tell.
+    let value = of.vendor_key.as_deref().filter(|_| &*of.method == "POST")?;
+    let mut routes = live.snapshot.config.routes.iter();
+    let route = routes.position(|it| *it.name == *of.route && *it.vendor.name == *of.vendor)?;
+    let (desk, vendor) = place(live, route)?;
+    let reconcile = live.snapshot.config.routes.get(route)?.protection.reconcile.clone()?;
+    let target = reconcile.target(&of.path, value)?;
+    Some(Look { desk, vendor, reconcile, target })
+}
+
+/// The credential that the write was sent with.
+fn credential<'v>(vendor: &'v Vendor, name: Option<&str>) -> Option<&'v Credential> {
+    let named = match name {
+        Some(name) => vendor.credentials.get(name),
+        None => Some(&vendor.credential),
+    };
+    // The client's own is gone with it.
+    named.filter(|it| !matches!(it, Credential::Passthrough))
+}
+
+async fn one(state: &State, live: &Live, id: i64) -> Came {
+    let entry = match state.protected.book.entry(id).await {
+        Ok(Some(entry)) if entry.standing == Standing::Unknown => entry,
+        Ok(_) => return Came::Over,
+        Err(_) => return Came::Stays(AGAIN_MAX),
+    };
+    let Some(look) = prepare(live, &entry) else { return Came::Over };
+    let Some(credential) = credential(&look.vendor, entry.of.credential.as_deref()) else {
+        return Came::Over;
+    };
+    let ticket = Ticket {
+        client: Arc::from(OURSELVES),
+        share: 1,
+        priority: Priority::Normal,
+        writes: false,
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let Ok(mut slot) = look.desk.pool.slot(&ticket, false, deadline).await else {
+        return Came::Stays(AGAIN_MAX);
+    };
+    let Ok(permit) = look.desk.circuit.permit(true) else { return Came::Stays(AGAIN_MAX) };
+    let question = Question {
+        vendor: &look.vendor,
+        method: &look.reconcile.method,
+        target: &look.target,
+        credential,
+        patience: PATIENCE,
+    };
+    // What is seen is as of this moment, at the earliest.
+    let Some(asked) = state.protected.book.now() else { return Came::Stays(AGAIN_MAX) };
+    let heard = own_request::ask(state, live, &question, &mut slot, permit).await;
+    let Heard::Answer(mut answering) = heard else { return Came::Stays(AGAIN_MAX) };
+    let (looked_up, answer) = read(state, &look.reconcile, &mut answering, deadline).await;
+    drop(slot);
+    let response = look.vendor.timeouts.response;
+    let found = match find(looked_up, entry.since, response, asked) {
+        Finding::Answered => Some(answer),
+        Finding::Free => None,
+        Finding::Stays => {
+            let left = response.saturating_sub(entry.since.at_least(asked));
+            return Came::Stays(if looked_up == LookedUp::NotExecuted { left } else { AGAIN_MAX });
+        }
+    };
+    settle(state, &entry, found).await
+}
+
+/// What the answer says, and the answer as it is kept.
+async fn read(
+    state: &State,
+    reconcile: &Reconcile,
+    answering: &mut Answering,
+    deadline: Instant,
+) -> (LookedUp, Settlement) {
+    let status = answering.head.status.as_u16();
+    let config = &state.snapshot.load().config;
+    let most = usize::try_from(config.ledger.answer_bytes_max).unwrap_or(usize::MAX);
+    let filled = answering.fill(most.saturating_add(1), deadline.into()).await;
+    let whole = filled.is_ok_and(|seen| seen <= most) && answering.is_whole();
+    let (headers, seen) = (&answering.head.headers, answering.seen());
+    let (plain, complete) = coding::decoded(headers, seen.clone(), whole, PEEK_BYTES_MAX);
+    let looked_up = reconcile.read(status, headers, &plain, complete);
+    let answer = match whole {
+        true => Settlement::Kept(Answer { status, fields: answers::kept(headers), body: seen }),
+        false => Settlement::NotKept(Some(status)),
+    };
+    (looked_up, answer)
+}
+
+async fn settle(state: &State, entry: &Entry, found: Option<Settlement>) -> Came {
+    let Ok(ledger) = state.protected.book.ledger() else { return Came::Stays(AGAIN) };
+    let executed = if found.is_some() { "executed" } else { "not-executed" };
+    let change = Change::Resolve(entry.claim.id, found);
+    match state.protected.book.change(&ledger, change).await {
+        Ok(Outcome::Made) => {}
+        // Somebody else was quicker.
+        Ok(_) => return Came::Over,
+        Err(_) => return Came::Stays(AGAIN),
+    }
+    let members = [
+        ("action", Value::from("ledger-settled")),
+        ("by", "look-up".into()),
+        ("as", executed.into()),
+        ("id", entry.claim.id.into()),
+        ("correlation_id", (*entry.of.correlation).into()),
+        ("client", (*entry.of.client).into()),
+        ("vendor", (*entry.of.vendor).into()),
+        ("route", (*entry.of.route).into()),
+    ];
+    state.log.event("audit", &members);
+    Came::Over
+}
