@@ -340,7 +340,8 @@ fn decide(exchange: &mut Exchange, ended: Ended, replayable: bool) -> Next {
     };
     let policy = &taken.route.vendor.handling.retry;
     let reads = taken.reads;
-    let vendor_key = exchange.mapped.as_ref().is_some_and(|mapped| mapped.in_force);
+    let protection = exchange.mapped.as_ref().and_then(|mapped| mapped.protection);
+    let vendor_key = protection.is_some_and(|it| it.holds(exchange.began.elapsed()));
     let request = retry::Request { reads, vendor_key, replayable };
     let left = exchange.time_left(Instant::now());
     let made = exchange.repeat.counted + 1;

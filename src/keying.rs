@@ -126,10 +126,9 @@ fn claim(
 /// What a later call meets; acting twice is acting once only where this write's own key is in
 /// force at the vendor.
 fn ambiguous(exchange: &Exchange, route: &Route) -> Ambiguous {
-    let in_force = exchange.mapped.as_ref().is_some_and(|mapped| mapped.in_force);
-    let protection = route.vendor.vendor_key.as_ref().and_then(|key| key.protection());
+    let protection = exchange.mapped.as_ref().and_then(|mapped| mapped.protection);
     match (route.protection.ambiguous, protection) {
-        (OnUnknown::Retry, Some(protection)) if in_force => Ambiguous::Retry(protection),
+        (OnUnknown::Retry, Some(protection)) => Ambiguous::Retry(protection),
         (OnUnknown::Hold | OnUnknown::Retry, _) => Ambiguous::Hold,
         (OnUnknown::Replay, _) => Ambiguous::Replay,
     }
@@ -172,7 +171,7 @@ async fn fill(
     };
     let Some(other) = other else {
         // The vendor never sees it: nothing can be looked up by it, and nothing protects.
-        (mapped.value, mapped.in_force) = (None, false);
+        (mapped.value, mapped.protection) = (None, None);
         return Ok(());
     };
     let mut filled = Body::empty(body.buffers());

@@ -85,8 +85,9 @@ pub struct Write<'a> {
 pub struct Mapped {
     /// The value by which the vendor knows it.
     pub value: Option<Box<str>>,
-    /// Whether the vendor's own key, or an upsert, is in force.
-    pub in_force: bool,
+    /// How long a second sending can't act twice, by the vendor's own key or an upsert; `None`:
+    /// nobody says that it can't.
+    pub protection: Option<Protection>,
     /// Another method.
     pub method: Option<Method>,
     /// Another path after the route's prefix.
@@ -165,7 +166,7 @@ fn put(
             mapped.path = Some(format!("{collection}/{name}:{derived}"));
         }
     }
-    mapped.in_force = true;
+    mapped.protection = vendor_key.protection();
     if !names_record {
         mapped.value = Some(derived.into());
     }
@@ -218,7 +219,7 @@ mod tests {
             let mapped = map(&write("POST", "/orders", query), &sources, None, None);
             assert_eq!(mapped.query, expected, "{query:?}");
             assert_eq!(mapped.remove, [name.clone()]);
-            assert!(!mapped.in_force && mapped.value.is_none());
+            assert!(mapped.protection.is_none() && mapped.value.is_none());
         }
     }
 
@@ -232,7 +233,8 @@ mod tests {
         let name = HeaderName::from_static("x-key");
         let mapped = map(Place::Header(name.clone()), None);
         assert_eq!(mapped.set, [(name, HeaderValue::from_str(&derived).expect("hex"))]);
-        assert!(mapped.in_force && mapped.value.as_deref() == Some(&derived));
+        assert_eq!(mapped.value.as_deref(), Some(&*derived));
+        assert_eq!(mapped.protection, None, "nobody says that the vendor remembers it");
         for (query, expected) in [
             (None, format!("requestid={derived}")),
             (Some("requestid=k"), format!("requestid={derived}")),
@@ -243,6 +245,7 @@ mod tests {
         }
         let mapped = map(Place::Path("eid".into()), None);
         assert_eq!(mapped.method, Some(Method::PUT));
+        assert_eq!(mapped.protection, Some(Protection::Upsert));
         assert_eq!(mapped.path, Some(format!("/orders/eid:{derived}")));
         let pointer = Pointer::parse("/code").expect("one");
         assert_eq!(map(Place::Body(pointer.clone()), None).member, Some(pointer));
@@ -258,7 +261,7 @@ mod tests {
         let record = Record { method: "POST".into(), path: "/orders".into() };
         let named = Key::kept("INV-7".into(), Some(record));
         let mapped = map(&write("POST", "/orders", None), &[], Some(&named), Some(&place()));
-        assert!(!mapped.in_force && mapped.path.is_none());
+        assert!(mapped.protection.is_none() && mapped.path.is_none());
         assert_eq!(mapped.value.as_deref(), Some("INV-7"));
     }
 

@@ -70,6 +70,16 @@ pub enum Protection {
     Upsert,
 }
 
+impl Protection {
+    /// Whether it protects yet, so long after the first sending.
+    pub fn holds(self, age: Duration) -> bool {
+        match self {
+            Protection::Upsert => true,
+            Protection::Window(window) => age < window,
+        }
+    }
+}
+
 /// What a protected write meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -131,10 +141,8 @@ pub fn executed(status: Option<u16>) -> bool {
 
 /// Clocks that contradict each other protect nothing.
 fn protects(protection: Protection, first_sent: Moment, now: Moment) -> bool {
-    match protection {
-        Protection::Upsert => true,
-        Protection::Window(window) => first_sent.at_most(now).is_some_and(|age| age < window),
-    }
+    let age = first_sent.at_most(now);
+    protection == Protection::Upsert || age.is_some_and(|age| protection.holds(age))
 }
 
 /// What a look-up at the vendor says of an unknown create.
