@@ -29,6 +29,7 @@ pub struct Book {
     shared: Arc<Shared>,
     /// The file.
     pub path: PathBuf,
+    key: Option<EncryptionKey>,
 }
 
 struct Shared {
@@ -46,7 +47,13 @@ enum Stand {
 }
 
 /// The clocks of this machine.
-struct World(Instant);
+pub struct World(Instant);
+
+impl Default for World {
+    fn default() -> World {
+        World(Instant::now())
+    }
+}
 
 impl Clocks for World {
     fn monotonic(&self) -> Duration {
@@ -77,7 +84,7 @@ impl Book {
             answer_bytes_max: usize::try_from(settings.answer_bytes_max).unwrap_or(usize::MAX),
             encryption_key: settings.encryption_key.as_ref().map(EncryptionKey::of).transpose()?,
         };
-        let path = settings.path.clone();
+        let (path, key) = (settings.path.clone(), of.encryption_key.clone());
         let opener = Opener { settings: of, commits, log };
         let weak = Arc::downgrade(&shared);
         std::thread::Builder::new()
@@ -87,7 +94,7 @@ impl Book {
         match told.recv_timeout(PATIENCE) {
             Ok(Some(Trouble::Absent)) => Err(format!("{}: {}", path.display(), Trouble::Absent)),
             // What else is wrong keeps protected writes out, and nothing else.
-            _ => Ok(Book { shared, path }),
+            _ => Ok(Book { shared, path, key }),
         }
     }
 
@@ -160,6 +167,25 @@ impl Book {
             (Err(_), Some(reader)) => aside(move || reader.answer_of(id)).await,
             (Err(trouble), None) => Err(trouble),
         }
+    }
+
+    /// Opens the file for whoever only looks, to be called where that may take its time: also where
+    /// it can't be written, and so that nobody who writes waits.
+    pub fn own_reader(&self) -> impl FnOnce() -> Result<Reader, Trouble> + Send + use<> {
+        let (path, key) = (self.path.clone(), self.key.clone());
+        move || Reader::open(&path, key.as_ref())
+    }
+
+    /// Looks into the file for a person.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub async fn look_into<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Reader) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let open = self.own_reader();
+        aside(move || look(&open()?)).await
     }
 
     /// The entry of this number.
@@ -280,7 +306,7 @@ impl Opener {
         let observe = Box::new(move |commit: Commit| {
             commits.observe(commit.took.as_secs_f64());
         });
-        SqliteLedger::open(&self.settings, Arc::new(World(Instant::now())), observe)
+        SqliteLedger::open(&self.settings, Arc::new(World::default()), observe)
     }
 
     fn say_opened(&self, opened: Opened) {

@@ -26,6 +26,8 @@ mod framing;
 mod http2;
 mod issuers;
 mod leaving;
+mod ledger;
+mod ledger_command;
 mod limits;
 mod observed;
 mod once;
