@@ -149,20 +149,12 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
         doors.push(door);
     }
     let mut background = JoinSet::new();
+    look_after(&mut background, &state, &live, &keeper);
     background.spawn(connections.clone().sweep(state.clone()));
-    background.spawn(probing::probe(state.clone(), live.clone()));
-    background.spawn(looking_up::look_up(state.clone(), live.clone()));
+    background.spawn(watch::watch(state.clone(), seen));
     let (loader, provider) = (parts.loader, parts.provider);
     let reloader = Reloader { state: state.clone(), live, doors, resolver, loader, provider };
     background.spawn(reloader.run(asked));
-    background.spawn(watch::watch(state.clone(), seen));
-    background.spawn(keeper.clone().keep());
-    background.spawn(look_at_pauses(state.clone()));
-    let of_state = state.clone();
-    background.spawn(state.protected.clone().keep(move || {
-        let ledger = &of_state.snapshot.load().config.ledger;
-        (ledger.retention, ledger.answer_retention)
-    }));
     state.phase.advance(Phase::Serving);
     Ok(Gateway {
         protected: EndsWithUs(state.protected.clone()),
@@ -212,6 +204,24 @@ impl Gateway {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// Begins what goes on beside requests.
+fn look_after(
+    background: &mut JoinSet<()>,
+    state: &Arc<State>,
+    live: &Arc<ArcSwap<Live>>,
+    keeper: &Arc<Keeper>,
+) {
+    background.spawn(probing::probe(state.clone(), live.clone()));
+    background.spawn(looking_up::look_up(state.clone(), live.clone()));
+    background.spawn(keeper.clone().keep());
+    background.spawn(look_at_pauses(state.clone()));
+    let of_state = state.clone();
+    background.spawn(state.protected.clone().keep(move || {
+        let ledger = &of_state.snapshot.load().config.ledger;
+        (ledger.retention, ledger.answer_retention)
+    }));
 }
 
 /// Keeps to what operators have paused, here or at another process beside it.

@@ -22,7 +22,7 @@ pub struct Write {
 /// The right to claim. Dropping it frees the key, and nothing was written.
 #[derive(Debug)]
 pub struct Reservation {
-    pub(super) write: Write,
+    pub(super) write: Arc<Write>,
     /// The unknown attempt that is to be made again.
     pub(super) again: Option<Claim>,
     _place: Place,
@@ -66,7 +66,7 @@ impl Reserved {
 
 impl Protected {
     /// Reserves a key, or says what is known of it.
-    pub async fn reserve(&self, write: &Write) -> Reserved {
+    pub async fn reserve(&self, write: &Arc<Write>) -> Reserved {
         if let Some(replay) = self.replays.get(&write.identity) {
             return match replay.fingerprint == write.claim.fingerprint {
                 true => Reserved::Replay(replay),
