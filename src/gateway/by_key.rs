@@ -133,6 +133,8 @@ impl Hooks {
             tokio::select! {
                 () = end => {}
                 () = tokio::time::sleep_until(until.into()) => {}
+                // The gateway leaves: what is not told now is not told at all.
+                () = self.state.vendors.closed() => break Reserved::InFlight(None),
                 () = hangs_up(session) => {
                     return Asked::Told(Err(Error::new_down(ErrorType::ConnectionClosed)));
                 }
