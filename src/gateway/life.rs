@@ -188,10 +188,17 @@ impl Gateway {
         self.state.vendors.close();
         self.are_gone_by(deadline).await;
         self.background.abort_all();
-        let keeper = self.keeper.clone();
+        let left = self.left();
+        // What is cut now is unknown, and is written down as such.
+        self.protected.0.end().await;
+        let (keeper, protected) = (self.keeper.clone(), self.protected.0.clone());
+        let last = move || {
+            keeper.save();
+            protected.book.close();
+        };
         // A panic in it would be our defect, and no reason to stay.
-        let _ = tokio::task::spawn_blocking(move || keeper.save()).await;
-        self.left()
+        let _ = tokio::task::spawn_blocking(last).await;
+        left
     }
 
     fn left(&self) -> usize {

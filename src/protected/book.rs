@@ -117,6 +117,15 @@ impl Book {
         }
     }
 
+    /// Closes the file: what was submitted is written, and its log is emptied into it, so that the
+    /// one file is the whole ledger. Blocks.
+    pub fn close(&self) {
+        let mut stand = self.shared.stand.write().unwrap_or_else(PoisonError::into_inner);
+        let open = std::mem::replace(&mut *stand, Stand::Shut(Trouble::Closed, None));
+        drop(stand);
+        drop(open);
+    }
+
     /// What `/readyz` says of it; nothing where all is well.
     pub fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
@@ -137,6 +146,12 @@ impl Book {
             ));
         }
         troubles
+    }
+
+    /// Whether protected writes can be written down, as far as was last seen.
+    pub fn is_available(&self) -> bool {
+        let last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_none() && self.ledger().is_ok()
     }
 
     /// Now, by the ledger's clocks.
@@ -233,11 +248,13 @@ impl Book {
             Ok(told) => told.unwrap_or(Err(Trouble::Closed)),
             Err(_) => Err(Trouble::Busy),
         };
-        let mut last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match &outcome {
-            Ok(_) => *last = None,
-            Err(trouble) => *last = Some(trouble.clone()),
-        }
+        let trouble = match &outcome {
+            // What removes needs no room: only it says whether there is some.
+            Ok(Outcome::Purged(purged)) if !purged.room => Some(Trouble::Full),
+            Ok(_) => None,
+            Err(trouble) => Some(trouble.clone()),
+        };
+        *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         outcome
     }
 }

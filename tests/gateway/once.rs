@@ -62,8 +62,9 @@ async fn the_same_question_gets_the_same_answer() {
     assert_eq!(field(&seen, "idempotency-key"), None, "a client's key stays here");
     assert_eq!((claims(&gateway, "fresh").await, claims(&gateway, "replayed").await), (1.0, 1.0));
     gateway.log.line(&[("idempotency", "replayed".into()), ("attempts", 0.into())]).await;
-    // Another process finds it in the file.
+    // Another process finds it in the file, which alone is the whole ledger.
     let folder = gateway.leave().await;
+    assert!(!folder.path().join("data/ledger.db-wal").exists());
     let gateway = UnderTest::start_in(folder).await;
     let later = gateway.send(post("/orders", "INV-7", "{}")).await;
     assert_eq!((later.status, later.text()), (first.status, first.text()));
