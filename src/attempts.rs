@@ -340,8 +340,7 @@ fn decide(exchange: &mut Exchange, ended: Ended, replayable: bool) -> Next {
     };
     let policy = &taken.route.vendor.handling.retry;
     let reads = taken.reads;
-    let protection = exchange.mapped.as_ref().and_then(|mapped| mapped.protection);
-    let vendor_key = protection.is_some_and(|it| it.holds(exchange.began.elapsed()));
+    let vendor_key = exchange.is_protected();
     let request = retry::Request { reads, vendor_key, replayable };
     let left = exchange.time_left(Instant::now());
     let made = exchange.repeat.counted + 1;

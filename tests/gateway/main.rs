@@ -29,6 +29,7 @@ mod leaving;
 mod limits;
 mod observed;
 mod once;
+mod once_attacks;
 mod pauses;
 mod policies;
 mod pressure;
