@@ -47,6 +47,11 @@ pub enum Next {
 /// What the policies in force refuse; `vendor-paused`, `vendor-queue-full`,
 /// `vendor-queue-timeout`, `vendor-circuit-open`, `deadline-exceeded`, `gateway-draining`.
 pub async fn admit(state: &State, exchange: &mut Exchange) -> Result<Held, Refusal> {
+    let admitted = enter(state, exchange).await;
+    admitted.map_err(|refusal| exchange.honest(refusal))
+}
+
+async fn enter(state: &State, exchange: &mut Exchange) -> Result<Held, Refusal> {
     access::again(state, exchange)?;
     if state.vendors.is_closed() {
         return Err(Refusal::GatewayDraining(1));

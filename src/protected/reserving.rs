@@ -46,6 +46,13 @@ pub struct Reservation {
     _place: Place,
 }
 
+impl Reservation {
+    /// Whether an earlier attempt may have acted.
+    pub fn is_in_doubt(&self) -> bool {
+        self.again.is_some()
+    }
+}
+
 /// What a write meets.
 #[derive(Debug)]
 pub enum Reserved {
