@@ -47,6 +47,11 @@ pub enum Next {
 /// What the policies in force refuse; `vendor-paused`, `vendor-queue-full`,
 /// `vendor-queue-timeout`, `vendor-circuit-open`, `deadline-exceeded`, `gateway-draining`.
 pub async fn admit(state: &State, exchange: &mut Exchange) -> Result<Held, Refusal> {
+    let admitted = enter(state, exchange).await;
+    admitted.map_err(|refusal| exchange.honest(refusal))
+}
+
+async fn enter(state: &State, exchange: &mut Exchange) -> Result<Held, Refusal> {
     access::again(state, exchange)?;
     if state.vendors.is_closed() {
         return Err(Refusal::GatewayDraining(1));
@@ -340,8 +345,7 @@ fn decide(exchange: &mut Exchange, ended: Ended, replayable: bool) -> Next {
     };
     let policy = &taken.route.vendor.handling.retry;
     let reads = taken.reads;
-    let protection = exchange.mapped.as_ref().and_then(|mapped| mapped.protection);
-    let vendor_key = protection.is_some_and(|it| it.holds(exchange.began.elapsed()));
+    let vendor_key = exchange.is_protected();
     let request = retry::Request { reads, vendor_key, replayable };
     let left = exchange.time_left(Instant::now());
     let made = exchange.repeat.counted + 1;

@@ -236,11 +236,15 @@ impl Exchange {
     /// Begins an attempt: its number, from 0, and the time it has.
     ///
     /// # Errors
-    /// `deadline-exceeded`: then it is no attempt, and the vendor was not asked.
+    /// `deadline-exceeded`, or what is told of an attempt in doubt that can't be made again any
+    /// more: then it is no attempt, and the vendor was not asked.
     pub fn begin_attempt(&mut self, now: Instant) -> Result<(usize, Duration), Refusal> {
         let left = self.time_left(now);
         if left.is_zero() {
             return Err(Refusal::DeadlineExceeded);
+        }
+        if let Some(doubt) = self.repeat.doubt.clone().filter(|_| !self.is_protected()) {
+            return Err(doubt);
         }
         let number = usize::try_from(self.vendor.attempts).unwrap_or(usize::MAX);
         self.vendor.attempts += 1;
@@ -250,6 +254,12 @@ impl Exchange {
         (self.vendor.status, self.vendor.throttled) = (None, None);
         (self.vendor.request_id, self.vendor.correlation_id) = (None, None);
         Ok((number, left))
+    }
+
+    /// Whether the vendor can't act twice by another attempt, as long ago as the first one may be.
+    pub fn is_protected(&self) -> bool {
+        let protection = self.mapped.as_ref().and_then(|mapped| mapped.protection);
+        protection.is_some_and(|protection| protection.holds(self.began.elapsed()))
     }
 
     /// The refusal as it may be told: where an earlier attempt may have acted, one that says that

@@ -17,7 +17,7 @@ use crate::stages::authorization::target;
 use crate::stages::idempotency::fingerprint::{self, Fingerprint};
 use crate::stages::idempotency::key::{self, FromHead, Key};
 use crate::stages::idempotency::mapping::{self, Mapped};
-use crate::stages::idempotency::{Ambiguous, identity};
+use crate::stages::idempotency::{Ambiguous, Protection, identity};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
@@ -95,7 +95,9 @@ pub async fn read(
     exchange.keyed = true;
     let claim = claim(exchange, &route, found, fingerprint, value)?;
     let identity = identity(&claim.client, &claim.vendor, &claim.key);
-    Ok(Some(Write { identity, claim, ambiguous: ambiguous(exchange, &route) }))
+    let protection = exchange.mapped.as_ref().and_then(|mapped| mapped.protection);
+    let ambiguous = ambiguous(protection, &route);
+    Ok(Some(Write { identity, claim, ambiguous, protection }))
 }
 
 fn claim(
@@ -125,8 +127,7 @@ fn claim(
 
 /// What a later call meets; acting twice is acting once only where this write's own key is in
 /// force at the vendor.
-fn ambiguous(exchange: &Exchange, route: &Route) -> Ambiguous {
-    let protection = exchange.mapped.as_ref().and_then(|mapped| mapped.protection);
+fn ambiguous(protection: Option<Protection>, route: &Route) -> Ambiguous {
     match (route.protection.ambiguous, protection) {
         (OnUnknown::Retry, Some(protection)) => Ambiguous::Retry(protection),
         (OnUnknown::Hold | OnUnknown::Retry, _) => Ambiguous::Hold,

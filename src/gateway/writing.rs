@@ -90,6 +90,11 @@ impl Writing {
         reservation: Reservation,
         tell: oneshot::Sender<(Box<Exchange>, Told)>,
     ) {
+        if reservation.is_in_doubt() {
+            // Whatever refuses it now says nothing of the attempt before.
+            self.exchange.repeat.doubt = Some(Refusal::OutcomeUnknown);
+            self.progress.sent.store(true, Ordering::Release);
+        }
         let told = self.work(reservation).await;
         let Writing { state, exchange, request, body, .. } = self;
         let told = match told {
@@ -147,11 +152,12 @@ impl Writing {
                 // Who waits holds neither slot nor claim.
                 drop(held);
                 let settled = self.without_answer(&ending);
-                if !matches!(settled, Settled::Doubt(_)) {
-                    self.progress.sent.store(false, Ordering::Release);
-                }
                 match self.state.protected.settle(claimed, settled, reservation).await {
-                    Some(reservation) => Ok(reservation),
+                    Some(reservation) => {
+                        let in_doubt = reservation.is_in_doubt();
+                        self.progress.sent.store(in_doubt, Ordering::Release);
+                        Ok(reservation)
+                    }
                     None => Err(Told::Refused(self.exchange.honest(UNCLAIMED))),
                 }
             }

@@ -1,8 +1,10 @@
 //! The second door: the durable claim, without which nothing is sent, and what settles it.
 
+use super::reserving::InDoubt;
 use super::{Protected, Replay, Reservation};
 use crate::adapters::ledger::Ledger;
 use crate::adapters::ledger::entry::{Change, Claim, Doubt, Held, Outcome, Settlement, Trouble};
+use crate::model::moment::Moment;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +16,16 @@ const AGAIN_MAX: Duration = Duration::from_secs(15);
 pub struct Claimed {
     ledger: Arc<dyn Ledger>,
     claim: Claim,
+    /// Before the first byte of any attempt.
+    first_sent: Moment,
     open: bool,
 }
 
 /// Why a reservation gives no claim.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unclaimed {
-    /// Somebody else was quicker, in another process, or settled it: look again.
+    /// Somebody else was quicker, in another process, or settled it, or it can't be made again any
+    /// more: look again.
     Elsewhere,
     /// It can't be written down.
     Unavailable(Trouble),
@@ -44,12 +49,19 @@ impl Protected {
     /// Why there is none; then nothing may be sent.
     pub async fn claim(&self, reservation: &Reservation) -> Result<Claimed, Unclaimed> {
         let ledger = self.book.ledger().map_err(Unclaimed::Unavailable)?;
-        let change = match reservation.again {
-            Some(claim) => Change::Again(claim),
-            None => Change::Claim(Box::new(reservation.write.claim.clone())),
+        let now = ledger.now();
+        let (change, first_sent) = match reservation.again {
+            // It may have waited since it was decided that it may be made again.
+            Some(doubt) if !reservation.write.is_protected(doubt.first_sent, now) => {
+                return Err(Unclaimed::Elsewhere);
+            }
+            Some(doubt) => (Change::Again(doubt.claim), doubt.first_sent),
+            None => (Change::Claim(Box::new(reservation.write.claim.clone())), now),
         };
         match self.book.change(&ledger, change).await {
-            Ok(Outcome::Held(Held::Ours(claim))) => Ok(Claimed { ledger, claim, open: true }),
+            Ok(Outcome::Held(Held::Ours(claim))) => {
+                Ok(Claimed { ledger, claim, first_sent, open: true })
+            }
             Ok(_) => Err(Unclaimed::Elsewhere),
             Err(trouble) => Err(Unclaimed::Unavailable(trouble)),
         }
@@ -104,6 +116,7 @@ impl Protected {
     fn settled(&self, claimed: &mut Claimed, settled: &Settled, reservation: &mut Reservation) {
         claimed.open = false;
         // What was in doubt before is in doubt again.
+        let doubt = InDoubt { claim: claimed.claim, first_sent: claimed.first_sent };
         let doubtful = reservation.again.take().is_some();
         let write = &reservation.write;
         match settled {
@@ -114,10 +127,10 @@ impl Protected {
                 self.keep_at_hand(write.identity, replay);
             }
             Settled::Doubt(_) => {
-                reservation.again = Some(claimed.claim);
+                reservation.again = Some(doubt);
                 self.unknowns.notify_one();
             }
-            Settled::Free => reservation.again = doubtful.then_some(claimed.claim),
+            Settled::Free => reservation.again = doubtful.then_some(doubt),
             Settled::Answered(Settlement::NotKept(_)) => {}
         }
     }

@@ -5,7 +5,8 @@ use super::{Protected, Replay};
 use crate::adapters::ledger::entry::{Claim, Entry, NewClaim};
 use crate::model::digest::Sha256;
 use crate::model::moment::Moment;
-use crate::stages::idempotency::{Ambiguous, Decision, State, decide, executed};
+use crate::stages::idempotency::{Ambiguous, Decision, Protection, State};
+use crate::stages::idempotency::{decide, executed, protects};
 use std::sync::Arc;
 
 /// A write with a key, and everything that is written down of it.
@@ -17,6 +18,23 @@ pub struct Write {
     pub identity: Sha256,
     /// What a later call meets after an unknown outcome.
     pub ambiguous: Ambiguous,
+    /// How long a second attempt can't act twice.
+    pub protection: Option<Protection>,
+}
+
+impl Write {
+    /// Whether another attempt can't act twice, after a first one at this moment.
+    pub(super) fn is_protected(&self, first_sent: Moment, now: Moment) -> bool {
+        self.protection.is_some_and(|protection| protects(protection, first_sent, now))
+    }
+}
+
+/// An attempt of which nobody knows what came of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InDoubt {
+    pub(super) claim: Claim,
+    /// Before the first byte of any attempt.
+    pub(super) first_sent: Moment,
 }
 
 /// The right to claim. Dropping it frees the key, and nothing was written.
@@ -24,8 +42,15 @@ pub struct Write {
 pub struct Reservation {
     pub(super) write: Arc<Write>,
     /// The unknown attempt that is to be made again.
-    pub(super) again: Option<Claim>,
+    pub(super) again: Option<InDoubt>,
     _place: Place,
+}
+
+impl Reservation {
+    /// Whether an earlier attempt may have acted.
+    pub fn is_in_doubt(&self) -> bool {
+        self.again.is_some()
+    }
 }
 
 /// What a write meets.
@@ -95,7 +120,15 @@ impl Protected {
             Some(now) => (now, write.ambiguous),
             None => (Moment::default(), without_retry(write.ambiguous)),
         };
-        let again = entry.as_ref().map(|entry| entry.claim);
+        // The vendor knows the first attempt by the key that it was sent, and by no other.
+        let vendor_key = entry.as_ref().map(|entry| &entry.of.vendor_key);
+        let ambiguous = match vendor_key.is_none_or(|sent| *sent == write.claim.vendor_key) {
+            true => ambiguous,
+            false => without_retry(ambiguous),
+        };
+        let again = entry
+            .as_ref()
+            .map(|entry| InDoubt { claim: entry.claim, first_sent: entry.first_claimed });
         let ours = |again| {
             place.keep();
             let write = write.clone();

@@ -31,6 +31,7 @@ mod ledger_command;
 mod limits;
 mod observed;
 mod once;
+mod once_attacks;
 mod pauses;
 mod policies;
 mod pressure;

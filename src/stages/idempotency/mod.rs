@@ -139,8 +139,8 @@ pub fn executed(status: Option<u16>) -> bool {
     status.is_none_or(|status| status < 400)
 }
 
-/// Clocks that contradict each other protect nothing.
-fn protects(protection: Protection, first_sent: Moment, now: Moment) -> bool {
+/// Whether a second attempt can't act twice now. Clocks that contradict each other protect nothing.
+pub fn protects(protection: Protection, first_sent: Moment, now: Moment) -> bool {
     let age = first_sent.at_most(now);
     protection == Protection::Upsert || age.is_some_and(|age| protection.holds(age))
 }

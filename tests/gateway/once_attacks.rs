@@ -1,0 +1,52 @@
+//! What could book a write twice, free its key wrongly, or say of it what is not so.
+
+use crate::once::post;
+use crate::support::under_test::{HEAD, to_vendor};
+use crate::support::vendor::field;
+use crate::support::{Reply, UnderTest, Vendor};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A vendor that gives these replies in turn, the last one for ever.
+async fn in_turn(replies: Vec<Reply>) -> Vendor {
+    let asked = Arc::new(AtomicUsize::new(0));
+    Vendor::answering(move |_| {
+        let number = asked.fetch_add(1, Ordering::SeqCst).min(replies.len() - 1);
+        replies[number].clone()
+    })
+    .await
+}
+
+fn created() -> Reply {
+    Reply::text("201 Created\r\nContent-Length: 2", "ok")
+}
+
+/// The vendor knows writes by a key of this form, and what is in doubt is made again.
+fn again(vendor: SocketAddr, format: &str, window: &str) -> String {
+    let key = format!(
+        "vendor_key = {{ header = \"X-Key\", format = \"{format}\", window = \"{window}\" }}"
+    );
+    let of_vendor = format!("{key}\nretry = {{ attempts = 1 }}");
+    format!("{HEAD}{}", to_vendor(vendor, &of_vendor, "idempotency_ambiguous = \"retry\""))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_again_has_the_key_of_the_first_time() {
+    let vendor = in_turn(vec![Reply::Reset, Reply::Reset, created()]).await;
+    let gateway = UnderTest::start(&again(vendor.address, "uuid", "24h")).await;
+    for key in ["same", "other"] {
+        assert_eq!(gateway.send(post("/orders", key, "{}")).await.status, 502);
+    }
+    let answer = gateway.send(post("/orders", "same", "{}")).await;
+    assert_eq!(answer.status, 201);
+    let seen = vendor.seen();
+    assert_eq!(field(&seen[0], "x-key"), field(&seen[2], "x-key"));
+    // The vendor would not know the first attempt by a key of another form.
+    let folder = gateway.leave().await;
+    folder.write("gateway.toml", &again(vendor.address, "hex32", "24h"));
+    let gateway = UnderTest::start_in(folder).await;
+    let answer = gateway.send(post("/orders", "other", "{}")).await;
+    assert_eq!((answer.status, answer.slug().as_str()), (409, "outcome-unknown"));
+    assert_eq!(vendor.seen().len(), 3);
+}
