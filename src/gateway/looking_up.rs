@@ -81,6 +81,7 @@ pub async fn look_up(state: Arc<State>, live: Arc<ArcSwap<Live>>) {
 
 /// Learns of new ones, and forgets those that are unknown no more.
 async fn list(state: &State, dues: &mut HashMap<i64, Due>) {
+    // In their order: pages begin after a number.
     let (mut after, mut found) = (0, Vec::new());
     loop {
         let Ok(page) = state.protected.book.list(Standing::Unknown, after, PAGE).await else {
@@ -90,7 +91,7 @@ async fn list(state: &State, dues: &mut HashMap<i64, Due>) {
         after = last.claim.id;
         found.extend(page.iter().map(|entry| entry.claim.id));
     }
-    dues.retain(|id, due| due.running || found.contains(id));
+    dues.retain(|id, due| due.running || found.binary_search(id).is_ok());
     for id in found {
         let new = || Due { at: Instant::now(), wait: AGAIN, running: false };
         dues.entry(id).or_insert_with(new);
