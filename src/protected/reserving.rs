@@ -40,7 +40,7 @@ pub(super) struct InDoubt {
 /// The right to claim. Dropping it frees the key, and nothing was written.
 #[derive(Debug)]
 pub struct Reservation {
-    pub(super) write: Write,
+    pub(super) write: Box<Write>,
     /// The unknown attempt that is to be made again.
     pub(super) again: Option<InDoubt>,
     _place: Place,
@@ -138,7 +138,7 @@ impl Protected {
             .map(|entry| InDoubt { claim: entry.claim, first_sent: entry.first_claimed });
         let ours = |again| {
             place.keep();
-            let write = write.clone();
+            let write = Box::new(write.clone());
             Reserved::Ours(Reservation { write, again, _place: place })
         };
         match decide(known.as_ref(), write.claim.fingerprint, ambiguous, now) {

@@ -218,7 +218,7 @@ mod tests {
         ] {
             let mapped = map(&write("POST", "/orders", query), &sources, None, None);
             assert_eq!(mapped.query, expected, "{query:?}");
-            assert_eq!(mapped.remove, [name.clone()]);
+            assert_eq!(mapped.remove, std::slice::from_ref(&name));
             assert!(mapped.protection.is_none() && mapped.value.is_none());
         }
     }
