@@ -108,9 +108,6 @@ fn claim(
     vendor_key: Option<Box<str>>,
 ) -> Result<NewClaim, Refusal> {
     let (client, arrival) = (exchange.client().ok_or(Refusal::GatewayFault)?, &exchange.arrival);
-    let grant = exchange.access.as_ref().and_then(|access| access.grant.as_ref());
-    let of_rule = grant.and_then(|grant| grant.rule().credential.as_ref());
-    let credential = of_rule.or(route.credential.as_ref());
     Ok(NewClaim {
         client: (**client.name()).into(),
         vendor: (*route.vendor.name).into(),
@@ -121,8 +118,17 @@ fn claim(
         route: (*route.name).into(),
         method: arrival.method.as_str().into(),
         path: rest(exchange).into(),
-        credential: credential.map(|name| (**name).into()),
+        credential: credential(exchange),
     })
+}
+
+/// Name of the vendor's credential that the request is sent with now, if it is not the vendor's own
+/// one.
+pub fn credential(exchange: &Exchange) -> Option<Box<str>> {
+    let grant = exchange.access.as_ref().and_then(|access| access.grant.as_ref());
+    let of_rule = grant.and_then(|grant| grant.rule().credential.as_ref());
+    let of_route = exchange.taken.as_ref().and_then(|taken| taken.route.credential.as_ref());
+    of_rule.or(of_route).map(|name| (**name).into())
 }
 
 /// What a later call meets; acting twice is acting once only where this write's own key is in

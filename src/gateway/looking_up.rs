@@ -244,10 +244,10 @@ async fn read(
 async fn settle(state: &State, entry: &Entry, found: Option<Settlement>) -> Came {
     let Ok(ledger) = state.protected.book.ledger() else { return Came::Hindered };
     let executed = if found.is_some() { "executed" } else { "not-executed" };
-    let change = Change::Resolve(entry.claim.id, found);
+    let change = Change::Found(entry.claim, found);
     match state.protected.book.change(&ledger, change).await {
         Ok(Outcome::Made) => {}
-        // Somebody else was quicker.
+        // Somebody else was quicker, or it was tried again meanwhile.
         Ok(_) => return Came::Over,
         Err(_) => return Came::Hindered,
     }

@@ -116,6 +116,10 @@ impl Writing {
                     return Some(Told::Refused(refusal));
                 }
             };
+            // The policies may give it another one by now.
+            if !reservation.is_sent_with(keying::credential(&self.exchange)) {
+                return Some(Told::Refused(self.exchange.honest(Refusal::OutcomeUnknown)));
+            }
             let claimed = match self.state.protected.claim(&reservation).await {
                 Ok(claimed) => claimed,
                 Err(Unclaimed::Elsewhere) => return None,

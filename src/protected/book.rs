@@ -242,11 +242,15 @@ impl Book {
         ledger: &Arc<dyn Ledger>,
         change: Change,
     ) -> Result<Outcome, Trouble> {
-        let (tell, told) = oneshot::channel();
+        let (tell, mut told) = oneshot::channel();
         ledger.submit(change, Box::new(move |outcome| tell.send(outcome).is_ok()));
-        let outcome = match tokio::time::timeout(COMMIT, told).await {
+        let outcome = match tokio::time::timeout(COMMIT, &mut told).await {
             Ok(told) => told.unwrap_or(Err(Trouble::Closed)),
-            Err(_) => Err(Trouble::Busy),
+            Err(_) => {
+                // From here on the store hears that nobody listens; until now it may have told.
+                told.close();
+                told.try_recv().unwrap_or(Err(Trouble::Busy))
+            }
         };
         let trouble = match &outcome {
             // What removes needs no room: only it says whether there is some.

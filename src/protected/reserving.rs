@@ -47,6 +47,14 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// The write is sent with this credential, whatever it was reserved with; `false`: it must not
+    /// be, as the vendor may not know by it what an earlier attempt did.
+    pub fn is_sent_with(&mut self, credential: Option<Box<str>>) -> bool {
+        let other = self.write.claim.credential != credential;
+        Arc::make_mut(&mut self.write).claim.credential = credential;
+        !(other && self.is_in_doubt())
+    }
+
     /// Whether an earlier attempt may have acted.
     pub fn is_in_doubt(&self) -> bool {
         self.again.is_some()
@@ -120,9 +128,8 @@ impl Protected {
             Some(now) => (now, write.ambiguous),
             None => (Moment::default(), without_retry(write.ambiguous)),
         };
-        // The vendor knows the first attempt by the key that it was sent, and by no other.
-        let vendor_key = entry.as_ref().map(|entry| &entry.of.vendor_key);
-        let ambiguous = match vendor_key.is_none_or(|sent| *sent == write.claim.vendor_key) {
+        // The vendor knows the first attempt by what it was sent, and by nothing else.
+        let ambiguous = match entry.as_ref().is_none_or(|entry| sent_alike(&entry.of, write)) {
             true => ambiguous,
             false => without_retry(ambiguous),
         };
@@ -163,6 +170,12 @@ impl Protected {
         }
         Reserved::Replay(Arc::new(replay))
     }
+}
+
+/// Whether the vendor gets the same key, in the same account.
+fn sent_alike(first: &NewClaim, write: &Write) -> bool {
+    let NewClaim { vendor_key, credential, .. } = &write.claim;
+    (&first.vendor_key, &first.credential) == (vendor_key, credential)
 }
 
 fn without_retry(ambiguous: Ambiguous) -> Ambiguous {

@@ -50,3 +50,22 @@ async fn what_is_made_again_has_the_key_of_the_first_time() {
     assert_eq!((answer.status, answer.slug().as_str()), (409, "outcome-unknown"));
     assert_eq!(vendor.seen().len(), 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_can_not_be_asked_again_may_have_acted() {
+    let vendor = in_turn(vec![Reply::Reset, Reply::text("401 No\r\nContent-Length: 0", "")]).await;
+    let gateway = UnderTest::start(&again(vendor.address, "uuid", "24h")).await;
+    assert_eq!(gateway.send(post("/orders", "k", "{}")).await.status, 502);
+    // Refused by the vendor; then nobody listens there any more.
+    let mut vendor = Some(vendor);
+    for _ in 0..2 {
+        let answer = gateway.send(post("/orders", "k", "{}")).await;
+        assert_eq!((answer.status, answer.slug().as_str()), (409, "outcome-unknown"));
+        let told = answer.json();
+        assert_eq!((&told["executed"], &told["retryable"]), (&"unknown".into(), &true.into()));
+        assert_eq!(gateway.metric("erpgate_ledger_entries{state=\"unknown\"}").await, 1.0);
+        if let Some(vendor) = vendor.take() {
+            assert_eq!(vendor.seen().len(), 2);
+        }
+    }
+}

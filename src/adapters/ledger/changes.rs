@@ -55,7 +55,10 @@ impl Store for Rows {
             Change::Answer(claim, settlement) => self.answer(*claim, settlement, now),
             Change::Release(claim) => self.release(*claim, now),
             Change::Doubt(claim, doubt) => self.doubt(*claim, doubt, now),
-            Change::Resolve(id, found) => self.resolve(*id, found.as_ref(), now),
+            Change::Resolve(id, found) => self.resolve(*id, None, found.as_ref(), now),
+            Change::Found(claim, found) => {
+                self.resolve(claim.id, Some(claim.attempt), found.as_ref(), now)
+            }
             Change::Purge(purge) => self.purge(*purge, room, now),
             Change::Bury(number) => self.bury(*number, now).map(|_| Outcome::Made),
         };
@@ -198,13 +201,16 @@ impl Rows {
     fn resolve(
         &mut self,
         id: i64,
+        attempt: Option<u32>,
         found: Option<&Settlement>,
         now: Moment,
     ) -> rusqlite::Result<Outcome> {
         let unknown = self
             .connection
-            .prepare_cached("SELECT 1 FROM claims WHERE id = ?1 AND standing = 2")?
-            .exists([id])?;
+            .prepare_cached(
+                "SELECT 1 FROM claims WHERE id = ?1 AND standing = 2 AND attempt = ifnull(?2, attempt)",
+            )?
+            .exists(params![id, attempt])?;
         match found {
             _ if !unknown => return Ok(Outcome::Stale),
             Some(settlement) => self.settle(id, settlement, now)?,

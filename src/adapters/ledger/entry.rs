@@ -199,6 +199,8 @@ pub enum Change {
     Doubt(Claim, Doubt),
     /// Somebody found out what came of an unknown entry; `None`: the vendor did not act.
     Resolve(i64, Option<Settlement>),
+    /// Somebody found out what came of this attempt, if the entry is still unknown by it.
+    Found(Claim, Option<Settlement>),
     /// Removes what is old.
     Purge(Purge),
     /// Claims of this process, if it is dead, become unknown.

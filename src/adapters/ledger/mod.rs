@@ -150,6 +150,15 @@ pub trait Ledger: Send + Sync {
         self.is_done(Change::Resolve(id, found))
     }
 
+    /// Somebody found out what came of this attempt; `false`: the entry is not unknown, or there
+    /// was another attempt since.
+    ///
+    /// # Errors
+    /// Why it could not be written.
+    fn found(&self, claim: Claim, found: Option<Settlement>) -> Result<bool, Trouble> {
+        self.is_done(Change::Found(claim, found))
+    }
+
     /// Removes some of what is older than it has to be, and looks for dead processes.
     ///
     /// # Errors

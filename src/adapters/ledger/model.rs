@@ -86,16 +86,9 @@ impl ModelLedger {
                 }
                 Outcome::Made
             }
-            Change::Resolve(id, found) => {
-                let unknown = |row: &&mut Row| row.entry.standing == Standing::Unknown;
-                let Some(row) = shared.entries.get_mut(&id).filter(unknown) else {
-                    return Outcome::Stale;
-                };
-                match found {
-                    Some(settlement) => row.settle(settlement, self.answer_bytes_max, now),
-                    None => drop(shared.entries.remove(&id)),
-                }
-                Outcome::Made
+            Change::Resolve(id, found) => self.resolve(&mut shared, id, None, found, now),
+            Change::Found(claim, found) => {
+                self.resolve(&mut shared, claim.id, Some(claim.attempt), found, now)
             }
             Change::Purge(purge) => Outcome::Purged(shared.purge(purge, now)),
             Change::Bury(_) => {
@@ -103,6 +96,26 @@ impl ModelLedger {
                 Outcome::Made
             }
         }
+    }
+
+    fn resolve(
+        &self,
+        shared: &mut Shared,
+        id: i64,
+        attempt: Option<u32>,
+        found: Option<Settlement>,
+        now: Moment,
+    ) -> Outcome {
+        let Some(row) = shared.entries.get_mut(&id) else { return Outcome::Stale };
+        let same = attempt.is_none_or(|attempt| attempt == row.entry.claim.attempt);
+        if row.entry.standing != Standing::Unknown || !same {
+            return Outcome::Stale;
+        }
+        match found {
+            Some(settlement) => row.settle(settlement, self.answer_bytes_max, now),
+            None => drop(shared.entries.remove(&id)),
+        }
+        Outcome::Made
     }
 
     fn claim(&self, shared: &mut Shared, new: NewClaim, now: Moment) -> Outcome {

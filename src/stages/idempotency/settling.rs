@@ -57,9 +57,16 @@ pub fn settle(ending: Ending<'_>, success_only: bool) -> Left {
         _ if !answered => Left::Doubt,
         // The vendor did not let the gateway in: it did nothing.
         401 if ours && verdict.is_none() => Left::Free,
-        400..=499 if success_only => Left::Free,
+        400..=499 if success_only && !acted(verdict) => Left::Free,
         _ => Left::Answer,
     }
+}
+
+/// Whether its matcher says that the vendor acted, now or before.
+fn acted(verdict: Option<&Verdict>) -> bool {
+    verdict.is_some_and(|verdict| {
+        verdict.executed == Some(Executed::Yes) || verdict.class == Class::AlreadyDone
+    })
 }
 
 /// Whether the answer tells what became of the write.
@@ -141,6 +148,18 @@ mod tests {
                 assert_eq!(of(Some(Executed::Unknown)), Doubt, "{class:?} {status}");
                 assert_eq!(of(Some(Executed::Yes)), Answer, "{class:?} {status}");
             }
+        }
+    }
+
+    #[test]
+    fn what_was_done_is_not_free_whatever_its_status() {
+        for (class, executed, expected) in [
+            (Class::Duplicate, Some(Executed::Yes), Left::Answer),
+            (Class::AlreadyDone, None, Left::Answer),
+            (Class::Duplicate, None, Left::Free),
+            (Class::Business, None, Left::Free),
+        ] {
+            assert_eq!(of(409, Some(&verdict(class, executed, 409)), true), expected, "{class:?}");
         }
     }
 

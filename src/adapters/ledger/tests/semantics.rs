@@ -80,6 +80,7 @@ enum Step {
     Release { process: usize, claim: usize },
     Doubt { process: usize, claim: usize, doubt: Doubt },
     Resolve { process: usize, claim: usize, found: Option<Settlement> },
+    Found { process: usize, claim: usize, found: Option<Settlement> },
     Unheard { process: usize, key: u8 },
     Purge { process: usize, limit: u32 },
     Pass(Duration),
@@ -113,6 +114,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => at.clone().prop_map(|(process, claim)| Step::Release { process, claim }),
         3 => (at.clone(), doubt).prop_map(|((process, claim), doubt)| {
             Step::Doubt { process, claim, doubt }
+        }),
+        1 => (at.clone(), found.clone()).prop_map(|((process, claim), found)| {
+            Step::Found { process, claim, found }
         }),
         2 => (at, found).prop_map(|((process, claim), found)| {
             Step::Resolve { process, claim, found }
@@ -189,6 +193,9 @@ impl Life<'_> {
             }
             Step::Resolve { process, claim, found } => {
                 format!("{:?}", self.at(*process).resolve(self.of(*claim).id, found.clone()))
+            }
+            Step::Found { process, claim, found } => {
+                format!("{:?}", self.at(*process).found(self.of(*claim), found.clone()))
             }
             Step::Unheard { process, key } => self.claim_unheard(*process, *key),
             Step::Purge { process, limit } => {
