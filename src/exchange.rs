@@ -167,7 +167,7 @@ impl Exchange {
             bounds: self.bounds.as_mut().map(Bounds::hand_over),
             vendor: VendorSide::default(),
             repeat: Repeat::default(),
-            key: self.key.clone(),
+            key: FromHead::None,
             keyed: self.keyed,
             mapped: self.mapped.clone(),
             idempotency: self.idempotency,

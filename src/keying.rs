@@ -45,7 +45,7 @@ pub fn look(exchange: &mut Exchange, headers: &HeaderMap) -> Result<(), Refusal>
 }
 
 /// The stricter of what the route and the rule say.
-pub fn idempotency(exchange: &Exchange, route: &Route) -> Idempotency {
+fn idempotency(exchange: &Exchange, route: &Route) -> Idempotency {
     let grant = exchange.access.as_ref().and_then(|access| access.grant.as_ref());
     let of_rule = grant.and_then(|grant| grant.rule().idempotency);
     of_rule.map_or(route.protection.idempotency, |rule| rule.max(route.protection.idempotency))

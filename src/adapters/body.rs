@@ -48,15 +48,15 @@ impl Buffers {
 
 /// Memory that something other than a [`Body`] holds. Dropping it gives its room back.
 #[derive(Debug)]
-pub struct Held {
+pub struct Memory {
     octets: u64,
     buffers: Arc<Buffers>,
 }
 
-impl Held {
+impl Memory {
     /// Nothing yet.
-    pub fn nothing(buffers: Arc<Buffers>) -> Held {
-        Held { octets: 0, buffers }
+    pub fn nothing(buffers: Arc<Buffers>) -> Memory {
+        Memory { octets: 0, buffers }
     }
 
     /// Takes more of the room; `false`: there is none.
@@ -67,7 +67,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Memory {
     fn drop(&mut self) {
         self.buffers.memory.fetch_sub(self.octets, Ordering::Relaxed);
     }

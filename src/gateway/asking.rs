@@ -208,7 +208,7 @@ impl Asking<'_> {
     }
 
     /// Counts an attempt.
-    pub(super) fn count(&self, exchange: &Exchange, result: &str) {
+    fn count(&self, exchange: &Exchange, result: &str) {
         if let Some(vendor) = exchange.vendor_config() {
             let labels = [&*vendor.name, result];
             self.state.metrics.vendor_attempts.with_label_values(&labels).inc();

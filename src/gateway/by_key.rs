@@ -5,7 +5,7 @@ use super::context::Ctx;
 use super::edits::{append_server_timing, apply_to_response, has_no_body};
 use super::hooks::Hooks;
 use super::vendor_lane::hangs_up;
-use super::writing::{Progress, Told, Writing};
+use super::writing::{Progress, Told, UNCLAIMED, Writing};
 use crate::adapters::body::Body;
 use crate::observation;
 use crate::protected::{Replay, Reservation, Reserved, Write};
@@ -24,8 +24,6 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const ORIGINAL: HeaderName = HeaderName::from_static("x-original-correlation-id");
 /// Seconds until a duplicate may ask again.
 const IN_FLIGHT_AGAIN: u32 = 1;
-/// Seconds until a protected write may be tried again where it can't be written down.
-const LEDGER_AGAIN: u32 = 5;
 /// How often it is looked whether a write of another process has ended.
 const LOOK: Duration = Duration::from_millis(100);
 /// After the deadline: how often it is looked whether a write was sent or refused unsent.
@@ -71,7 +69,7 @@ impl Hooks {
                 heard = &mut told => Some(heard),
                 () = hangs_up(session) => return Err(Error::new_down(ErrorType::ConnectionClosed)),
                 () = tokio::time::sleep_until(until.into()) => {
-                    self.late(&progress, &mut told).await
+                    late(&progress, &mut told).await
                 }
             };
             let Some(Ok((of_task, told))) = heard else {
@@ -94,20 +92,6 @@ impl Hooks {
                 Told::Gone => return Err(Error::new_down(ErrorType::ConnectionClosed)),
             }
         }
-    }
-
-    /// The deadline has passed: what was sent runs on, what was not is refused in a moment.
-    async fn late<T>(
-        &self,
-        progress: &Progress,
-        told: &mut oneshot::Receiver<T>,
-    ) -> Option<std::result::Result<T, oneshot::error::RecvError>> {
-        while !progress.was_sent() {
-            if let Ok(heard) = tokio::time::timeout(LATE_LOOK, &mut *told).await {
-                return Some(heard);
-            }
-        }
-        None
     }
 
     /// Asks for the key, and waits for whoever has it as long as the route says.
@@ -157,7 +141,7 @@ impl Hooks {
             Reserved::Unknown => Refusal::OutcomeUnknown,
             Reserved::NotKept { executed: true } => Refusal::AnswerNotKept(Executed::Yes),
             Reserved::NotKept { executed: false } => Refusal::AnswerNotKept(Executed::No),
-            Reserved::Unavailable => Refusal::LedgerUnavailable(LEDGER_AGAIN),
+            Reserved::Unavailable => UNCLAIMED,
         };
         Asked::Told(self.turn_away(session, ctx, refusal).await)
     }
@@ -204,4 +188,17 @@ impl Hooks {
 /// Of what the request's own decision has made sure.
 fn fault() -> Box<Error> {
     Error::new_in(ErrorType::InternalError)
+}
+
+/// The deadline has passed: what was sent runs on, what was not is refused in a moment.
+async fn late<T>(
+    progress: &Progress,
+    told: &mut oneshot::Receiver<T>,
+) -> Option<std::result::Result<T, oneshot::error::RecvError>> {
+    while !progress.was_sent() {
+        if let Ok(heard) = tokio::time::timeout(LATE_LOOK, &mut *told).await {
+            return Some(heard);
+        }
+    }
+    None
 }

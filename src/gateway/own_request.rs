@@ -73,8 +73,11 @@ pub(super) async fn ask(
             (Verdict::Failure, Heard::Failure)
         }
     };
-    if verdict == Verdict::Success {
-        slot.ended = Ended::Success;
+    match verdict {
+        Verdict::Success => slot.ended = Ended::Success,
+        // An answer that says so.
+        Verdict::Failure if slot.ended == Ended::Unused => slot.ended = Ended::Failed,
+        Verdict::Failure | Verdict::Neutral => {}
     }
     permit.judge(verdict);
     heard

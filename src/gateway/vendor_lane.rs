@@ -1,15 +1,16 @@
 //! The vendor lane: requests whose body is read first, sent by the gateway's own vendor client,
 //! and answered only once the answer was looked into.
 //!
-//! It takes what waits for a slot, because a slow upload must not hold one, and what is answered
-//! by vendors whose throttles are told in bodies.
+//! It takes what waits for a slot, because a slow upload must not hold one, what is answered by
+//! vendors whose throttles are told in bodies, and writes under a key, whose body is part of what
+//! the key stands for: those go on in `by_key.rs`.
 
 use super::asking::{After, Asking};
 use super::context::Ctx;
 use super::edits::{append_server_timing, apply_to_response, has_no_body};
 use super::hooks::Hooks;
 use super::upload;
-use crate::adapters::body::Held as Memory;
+use crate::adapters::body::Memory;
 use crate::adapters::vendor_client::Answering;
 use crate::attempts::Held;
 use crate::exchange::Exchange;

@@ -5,7 +5,7 @@ use super::asking::{After, Asking, Ending};
 use super::context::Live;
 use super::upload;
 use super::vendor_lane::{Answer, audit_if_barred};
-use crate::adapters::body::{Body, Held as Memory};
+use crate::adapters::body::{Body, Memory};
 use crate::adapters::ledger::entry::{Answer as Kept, Doubt, Settlement};
 use crate::adapters::vendor_client::{Answering, Lost};
 use crate::attempts::Held;
@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// What can't be claimed is not sent; it may be in five seconds.
-const UNCLAIMED: Refusal = Refusal::LedgerUnavailable(5);
+pub(super) const UNCLAIMED: Refusal = Refusal::LedgerUnavailable(5);
 /// Octets by which the room for an answer grows while it comes.
 const STEP_BYTES: usize = 64 << 10;
 

@@ -46,6 +46,12 @@ enum Stand {
     Shut(Trouble, Option<Arc<Reader>>),
 }
 
+/// What can be read: the ledger, or its file where it can't be written.
+enum Readable {
+    Ledger(Arc<dyn Ledger>),
+    File(Arc<Reader>),
+}
+
 /// The clocks of this machine.
 pub struct World(Instant);
 
@@ -110,10 +116,12 @@ impl Book {
         }
     }
 
-    fn reader(&self) -> Option<Arc<Reader>> {
+    fn readable(&self) -> Result<Readable, Trouble> {
         match &*self.shared.stand.read().unwrap_or_else(PoisonError::into_inner) {
-            Stand::Shut(_, reader) => reader.clone(),
-            _ => None,
+            Stand::Open(ledger) => Ok(Readable::Ledger(ledger.clone())),
+            Stand::Shut(_, Some(reader)) => Ok(Readable::File(reader.clone())),
+            Stand::Shut(trouble, None) => Err(trouble.clone()),
+            Stand::Opening => Err(Trouble::Busy),
         }
     }
 
@@ -165,10 +173,9 @@ impl Book {
     /// # Errors
     /// Why that can't be told.
     pub async fn look(&self, identity: Sha256) -> Result<Option<Entry>, Trouble> {
-        match (self.ledger(), self.reader()) {
-            (Ok(ledger), _) => aside(move || ledger.look(&identity)).await,
-            (Err(_), Some(reader)) => aside(move || reader.look(&identity)).await,
-            (Err(trouble), None) => Err(trouble),
+        match self.readable()? {
+            Readable::Ledger(ledger) => aside(move || ledger.look(&identity)).await,
+            Readable::File(reader) => aside(move || reader.look(&identity)).await,
         }
     }
 
@@ -177,10 +184,9 @@ impl Book {
     /// # Errors
     /// Why that can't be told.
     pub async fn answer_of(&self, id: i64) -> Result<Option<Answer>, Trouble> {
-        match (self.ledger(), self.reader()) {
-            (Ok(ledger), _) => aside(move || ledger.answer_of(id)).await,
-            (Err(_), Some(reader)) => aside(move || reader.answer_of(id)).await,
-            (Err(trouble), None) => Err(trouble),
+        match self.readable()? {
+            Readable::Ledger(ledger) => aside(move || ledger.answer_of(id)).await,
+            Readable::File(reader) => aside(move || reader.answer_of(id)).await,
         }
     }
 
@@ -208,10 +214,9 @@ impl Book {
     /// # Errors
     /// Why that can't be told.
     pub async fn entry(&self, id: i64) -> Result<Option<Entry>, Trouble> {
-        match (self.ledger(), self.reader()) {
-            (Ok(ledger), _) => aside(move || ledger.entry(id)).await,
-            (Err(_), Some(reader)) => aside(move || reader.entry(id)).await,
-            (Err(trouble), None) => Err(trouble),
+        match self.readable()? {
+            Readable::Ledger(ledger) => aside(move || ledger.entry(id)).await,
+            Readable::File(reader) => aside(move || reader.entry(id)).await,
         }
     }
 
@@ -225,10 +230,9 @@ impl Book {
         after: i64,
         limit: u32,
     ) -> Result<Vec<Entry>, Trouble> {
-        match (self.ledger(), self.reader()) {
-            (Ok(ledger), _) => aside(move || ledger.list(standing, after, limit)).await,
-            (Err(_), Some(reader)) => aside(move || reader.list(standing, after, limit)).await,
-            (Err(trouble), None) => Err(trouble),
+        match self.readable()? {
+            Readable::Ledger(ledger) => aside(move || ledger.list(standing, after, limit)).await,
+            Readable::File(reader) => aside(move || reader.list(standing, after, limit)).await,
         }
     }
 

@@ -18,7 +18,8 @@ pub mod entry;
 mod generation;
 pub mod judged;
 mod kept;
-pub mod model;
+#[cfg(test)]
+mod model;
 mod private;
 mod rows;
 mod schema;
