@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use std::net::IpAddr;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
@@ -21,6 +22,19 @@ enum Power {
 /// Who asks, as audit lines name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct By(pub &'static str);
+
+impl By {
+    /// Whether keys, external ids and stored answers are shown.
+    pub fn sees_all(self) -> bool {
+        self.0 != READER
+    }
+}
+
+/// The address that asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+const READER: &str = "read_token";
 
 /// Lets through what the token allows; without configured tokens, which only a loopback address
 /// may do without, everything.
@@ -55,7 +69,7 @@ pub async fn check(
         let by = match (power, needs_none) {
             (_, true) => "nobody",
             (Power::Everything, false) => "token",
-            (_, false) => "read_token",
+            (_, false) => READER,
         };
         request.extensions_mut().insert(By(by));
         return next.run(request).await;

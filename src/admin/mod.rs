@@ -2,7 +2,9 @@
 
 pub mod access;
 pub mod clients;
+pub mod ledger;
 pub mod pauses;
+pub mod reading;
 pub mod serve;
 pub mod vendors;
 
@@ -25,6 +27,11 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/api/v1/openapi.json", get(openapi))
         .route("/api/v1/clients", get(clients::list))
         .route("/api/v1/config", get(config))
+        .route("/api/v1/ledger", get(ledger::list))
+        .route("/api/v1/ledger/backup", get(ledger::taking::back_up))
+        .route("/api/v1/ledger/export", get(ledger::taking::export))
+        .route("/api/v1/ledger/{id}", get(ledger::one))
+        .route("/api/v1/ledger/{id}/resolve", post(ledger::resolving::resolve))
         .route("/api/v1/vendors", get(vendors::list))
         .route("/api/v1/vendors/{name}", get(vendors::one))
         .route("/api/v1/vendors/{name}/pause", post(pauses::pause))

@@ -1,28 +1,21 @@
 //! Pauses a vendor's pool and lets it go on, as an operator says.
 
 use super::access::{By, problem};
+use super::reading::{Needed, members, nothing_else, reason, text};
 use super::vendors::{Name, Sight, hold, unknown};
-use crate::config::problem::deceives;
 use crate::holds::kept::Pause;
 use crate::stages::admission::Scope;
-use crate::stages::authentication::strict_json::{self, Unfit};
 use crate::state::State;
+use axum::Json;
 use axum::extract::{Extension, Path, Request, State as Shared};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Json, body::Body};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Octets of a body.
 const BODY_MAX: usize = 16 << 10;
-/// How long a body may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Characters of a reason.
-const WHY_MAX: usize = 500;
 
 /// What an operator asks for.
 #[derive(Debug, PartialEq)]
@@ -31,9 +24,6 @@ struct Wish {
     until: Option<Timestamp>,
     why: String,
 }
-
-/// Why a request is not taken: status, code and detail of the problem.
-struct Wrong(StatusCode, &'static str, String);
 
 /// `POST /api/v1/vendors/{name}/pause`.
 pub async fn pause(
@@ -46,7 +36,8 @@ pub async fn pause(
         return unknown();
     };
     let now = Timestamp::now();
-    let wish = members(request, true).await.and_then(|it| Ok(Wish::read(it, now)?));
+    let wish =
+        members(request, Needed::Yes, BODY_MAX).await.and_then(|it| Ok(Wish::read(it, now)?));
     let Wish { scope, until, why } = match wish {
         Ok(wish) => wish,
         Err(wrong) => return wrong.answer(),
@@ -65,7 +56,7 @@ pub async fn resume(
     let Some(Path(name)) = name.ok().filter(|Path(name)| is_known(&state, name)) else {
         return unknown();
     };
-    let why = match members(request, false).await.and_then(|it| Ok(only_why(it)?)) {
+    let why = match members(request, Needed::No, BODY_MAX).await.and_then(|it| Ok(only_why(it)?)) {
         Ok(why) => why,
         Err(wrong) => return wrong.answer(),
     };
@@ -152,70 +143,6 @@ fn told(state: &State, name: &str, pause: Option<&Pause>, before: Option<&Pause>
     Json(shown).into_response()
 }
 
-/// The members of the body; none where there need not be one and there is none.
-async fn members(request: Request, needed: bool) -> Result<Map<String, Value>, Wrong> {
-    let (head, body) = request.into_parts();
-    let is_json = is_json(&head.headers);
-    let octets = read(body).await?;
-    if octets.is_empty() && !needed {
-        return Ok(Map::new());
-    }
-    if !is_json {
-        let detail = "Send the body as `Content-Type: application/json`.";
-        return Err(Wrong(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail.into()));
-    }
-    strict_json::object(&octets).map_err(|unfit| {
-        let detail = match unfit {
-            Unfit::NotAnObject => "the body is not a JSON object",
-            Unfit::Doubled => "a member of the body is there twice",
-            Unfit::TooDeep => "the body is nested too deep",
-        };
-        Wrong::from(detail.to_owned())
-    })
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(only), None) = (types.next(), types.next()) else { return false };
-    let essence = only.to_str().unwrap_or("").split(';').next().unwrap_or("").trim();
-    essence.eq_ignore_ascii_case("application/json")
-}
-
-async fn read(body: Body) -> Result<Vec<u8>, Wrong> {
-    let reading = Limited::new(body, BODY_MAX).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-        Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let detail = "The body may have 16 KiB.";
-            Err(Wrong(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail.into()))
-        }
-        Ok(Err(_)) => Err(Wrong::from("the body can't be read".to_owned())),
-        Err(_) => {
-            let detail = "The body did not come in time.";
-            Err(Wrong(StatusCode::REQUEST_TIMEOUT, "request-timeout", detail.into()))
-        }
-    }
-}
-
-impl Wrong {
-    fn answer(self) -> Response {
-        problem(self.0, self.1, &self.2)
-    }
-}
-
-impl From<String> for Wrong {
-    fn from(clause: String) -> Wrong {
-        Wrong(StatusCode::BAD_REQUEST, "request-malformed", sentence(&clause))
-    }
-}
-
-/// A clause as a sentence of its own.
-fn sentence(clause: &str) -> String {
-    let mut rest = clause.chars();
-    let first = rest.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(rest).chain(['.']).collect()
-}
-
 impl Wish {
     fn read(mut members: Map<String, Value>, now: Timestamp) -> Result<Wish, String> {
         let scope = match text(&mut members, "scope")? {
@@ -237,40 +164,10 @@ fn only_why(mut members: Map<String, Value>) -> Result<Option<String>, String> {
     nothing_else(&members, "`why`").map(|()| why)
 }
 
-/// A member that is a text; `null` is as good as none.
-fn text(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, String> {
-    match members.remove(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(format!("`{name}` is not a string")),
-    }
-}
-
 fn end(typed: &str, now: Timestamp) -> Result<Timestamp, String> {
     let until: Timestamp = typed.parse().map_err(|_| {
         "`until` is not a time of RFC 3339 with its offset, as 2026-12-01T06:00:00Z".to_owned()
     })?;
     let future = (until > now).then_some(until);
     future.ok_or_else(|| format!("`until` is over: now it is {now:.0}"))
-}
-
-fn reason(typed: String) -> Result<String, String> {
-    let why = typed.trim();
-    if why.is_empty() || why.chars().count() > WHY_MAX {
-        return Err(format!("`why` has 1 to {WHY_MAX} characters"));
-    }
-    if why.chars().any(|c| deceives(c) || c.is_control()) {
-        return Err("`why` holds characters that can't be seen".to_owned());
-    }
-    Ok(why.to_owned())
-}
-
-fn nothing_else(members: &Map<String, Value>, known: &str) -> Result<(), String> {
-    match members.keys().next() {
-        None => Ok(()),
-        Some(name) => {
-            let name: String = name.chars().take(40).collect();
-            Err(format!("`{}` is not known here: known are {known}", name.escape_debug()))
-        }
-    }
 }

@@ -1,11 +1,12 @@
 //! Serves the operators' listener on its socket, with or without TLS.
 
+use super::access::Peer;
 use crate::state::State;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 
@@ -24,8 +25,9 @@ pub async fn serve(socket: TcpListener, state: Arc<State>) {
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((tcp, _)) => {
-                connections.spawn(connection(tcp, state.clone(), router.clone()));
+            Ok((tcp, peer)) => {
+                let router = router.clone().layer(Extension(Peer(peer.ip().to_canonical())));
+                connections.spawn(connection(tcp, state.clone(), router));
             }
             Err(_) => tokio::time::sleep(PAUSE_WHEN_EXHAUSTED).await,
         }

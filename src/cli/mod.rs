@@ -5,6 +5,7 @@ pub mod check;
 pub mod explain;
 pub mod invitation;
 pub mod key;
+pub mod ledger;
 pub mod policy;
 pub mod question;
 pub mod run;
@@ -18,6 +19,7 @@ use crate::config::problem::Severity;
 use crate::config::resolve::{Loaded, Mode, load};
 use crate::config::sources::System;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ledger::LedgerCommand;
 use question::Question;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -98,6 +100,14 @@ enum Command {
     Key {
         #[command(subcommand)]
         command: KeyCommand,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Look at protected writes, and settle those whose outcome is unknown.
+    #[command(after_help = "Example:\n  erpgate ledger list --state unknown")]
+    Ledger {
+        #[command(subcommand)]
+        command: LedgerCommand,
         #[command(flatten)]
         config: ConfigFile,
     },
@@ -267,6 +277,7 @@ pub fn main() -> ExitCode {
         Command::Key { command: KeyCommand::New { client, expires, scopes, format }, .. } => {
             key::new(&key::Options { client, expires, scopes, format })
         }
+        Command::Ledger { command, config } => ledger::ledger(&config.path, &command),
         Command::Schema { file, .. } => schema::schema(file),
         Command::Sandbox { listen, vendors, .. } => sandbox::sandbox(listen, &vendors),
         Command::Certificates { dir, .. } => certificates::certificates(&dir),
@@ -283,6 +294,11 @@ mod tests {
     fn every_command_is_well_formed_and_has_an_example() {
         let command = Arguments::command();
         command.clone().debug_assert();
+        let deeper = command.get_subcommands().flat_map(clap::Command::get_subcommands);
+        for command in deeper {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example:\n  erpgate "), "{}", command.get_name());
+        }
         for command in command.get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example:\n  erpgate "), "{}", command.get_name());

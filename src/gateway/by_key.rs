@@ -44,7 +44,7 @@ impl Hooks {
         &self,
         session: &mut Session,
         ctx: &mut Ctx,
-        write: Write,
+        write: Arc<Write>,
         mut request: RequestHeader,
         mut body: Body,
     ) -> Result<()> {
@@ -111,7 +111,7 @@ impl Hooks {
     }
 
     /// Asks for the key, and waits for whoever has it as long as the route says.
-    async fn reserve(&self, session: &mut Session, ctx: &mut Ctx, write: &Write) -> Asked {
+    async fn reserve(&self, session: &mut Session, ctx: &mut Ctx, write: &Arc<Write>) -> Asked {
         let Some(exchange) = &ctx.exchange else { return Asked::Told(Err(fault())) };
         let Some(taken) = &exchange.taken else { return Asked::Told(Err(fault())) };
         let now = Instant::now();
@@ -133,6 +133,8 @@ impl Hooks {
             tokio::select! {
                 () = end => {}
                 () = tokio::time::sleep_until(until.into()) => {}
+                // The gateway leaves: what is not told now is not told at all.
+                () = self.state.vendors.closed() => break Reserved::InFlight(None),
                 () = hangs_up(session) => {
                     return Asked::Told(Err(Error::new_down(ErrorType::ConnectionClosed)));
                 }

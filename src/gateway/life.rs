@@ -149,20 +149,12 @@ pub fn start(parts: Parts) -> Result<Gateway, String> {
         doors.push(door);
     }
     let mut background = JoinSet::new();
+    look_after(&mut background, &state, &live, &keeper);
     background.spawn(connections.clone().sweep(state.clone()));
-    background.spawn(probing::probe(state.clone(), live.clone()));
-    background.spawn(looking_up::look_up(state.clone(), live.clone()));
+    background.spawn(watch::watch(state.clone(), seen));
     let (loader, provider) = (parts.loader, parts.provider);
     let reloader = Reloader { state: state.clone(), live, doors, resolver, loader, provider };
     background.spawn(reloader.run(asked));
-    background.spawn(watch::watch(state.clone(), seen));
-    background.spawn(keeper.clone().keep());
-    background.spawn(look_at_pauses(state.clone()));
-    let of_state = state.clone();
-    background.spawn(state.protected.clone().keep(move || {
-        let ledger = &of_state.snapshot.load().config.ledger;
-        (ledger.retention, ledger.answer_retention)
-    }));
     state.phase.advance(Phase::Serving);
     Ok(Gateway {
         protected: EndsWithUs(state.protected.clone()),
@@ -196,10 +188,17 @@ impl Gateway {
         self.state.vendors.close();
         self.are_gone_by(deadline).await;
         self.background.abort_all();
-        let keeper = self.keeper.clone();
+        let left = self.left();
+        // What is cut now is unknown, and is written down as such.
+        self.protected.0.end().await;
+        let (keeper, protected) = (self.keeper.clone(), self.protected.0.clone());
+        let last = move || {
+            keeper.save();
+            protected.book.close();
+        };
         // A panic in it would be our defect, and no reason to stay.
-        let _ = tokio::task::spawn_blocking(move || keeper.save()).await;
-        self.left()
+        let _ = tokio::task::spawn_blocking(last).await;
+        left
     }
 
     fn left(&self) -> usize {
@@ -212,6 +211,24 @@ impl Gateway {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// Begins what goes on beside requests.
+fn look_after(
+    background: &mut JoinSet<()>,
+    state: &Arc<State>,
+    live: &Arc<ArcSwap<Live>>,
+    keeper: &Arc<Keeper>,
+) {
+    background.spawn(probing::probe(state.clone(), live.clone()));
+    background.spawn(looking_up::look_up(state.clone(), live.clone()));
+    background.spawn(keeper.clone().keep());
+    background.spawn(look_at_pauses(state.clone()));
+    let of_state = state.clone();
+    background.spawn(state.protected.clone().keep(move || {
+        let ledger = &of_state.snapshot.load().config.ledger;
+        (ledger.retention, ledger.answer_retention)
+    }));
 }
 
 /// Keeps to what operators have paused, here or at another process beside it.

@@ -17,27 +17,30 @@ use crate::state::State;
 use crate::vendors::Desk;
 use arc_swap::ArcSwap;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// How often all unknown entries are looked through, if nothing is told of a new one.
 const LIST: Duration = Duration::from_secs(30);
-/// The least time between two looks through them.
+/// From being told of a new one to looking through them, and the least wait in any case.
 const LIST_MIN: Duration = Duration::from_millis(100);
 /// Entries of one page of them.
 const PAGE: u32 = 500;
-/// Look-ups at a time.
-const AT_ONCE: usize = 8;
+/// Look-ups at a time at one vendor, so that a slow one keeps none of another's.
+const AT_ONCE: usize = 4;
 /// How long a look-up may take, its waiting for a slot included.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long until an entry is looked up again, at first and at the most.
 const AGAIN: Duration = Duration::from_secs(1);
-const AGAIN_MAX: Duration = Duration::from_secs(300);
+const AGAIN_MAX: Duration = Duration::from_secs(60);
+/// How long until one that can't be looked up is looked at again: another configuration may know.
+const HOPELESS: Duration = Duration::from_secs(300);
 
 /// When an entry is looked up next.
 struct Due {
+    vendor: Box<str>,
     at: Instant,
     wait: Duration,
     running: bool,
@@ -49,82 +52,94 @@ enum Came {
     Over,
     /// It stays unknown, and may be looked up again after so long at the latest.
     Stays(Duration),
+    /// It was not looked up: something on our side was in the way.
+    Hindered,
 }
 
 /// Looks up whatever is unknown, until the task is dropped.
 pub async fn look_up(state: Arc<State>, live: Arc<ArcSwap<Live>>) {
-    let mut dues: HashMap<i64, Due> = HashMap::new();
+    let mut dues: BTreeMap<i64, Due> = BTreeMap::new();
     let mut running = JoinSet::new();
-    let mut listed = None;
+    let mut list_at = Instant::now();
     loop {
-        let told = state.protected.unknowns.notified();
-        if listed.is_none_or(|at: Instant| at.elapsed() >= LIST_MIN) {
+        if list_at <= Instant::now() {
             list(&state, &mut dues).await;
-            listed = Some(Instant::now());
+            list_at = Instant::now() + LIST;
         }
         begin(&state, &live, &mut dues, &mut running);
         let next = dues.values().filter(|due| !due.running).map(|due| due.at).min();
-        let until = next.unwrap_or_else(|| Instant::now() + LIST).min(Instant::now() + LIST);
         // Never busy: what is due now waits for one of those that run.
-        let until = until.max(Instant::now() + LIST_MIN);
+        let until = next.map_or(list_at, |at| at.min(list_at)).max(Instant::now() + LIST_MIN);
         tokio::select! {
             Some(ended) = running.join_next() => {
                 if let Ok((id, came)) = ended {
                     end(&mut dues, id, came);
                 }
             }
-            () = told => {}
+            () = state.protected.unknowns.notified() => {
+                // Many come together: they are looked through together.
+                list_at = list_at.min(Instant::now() + LIST_MIN);
+            }
             () = tokio::time::sleep_until(until.into()) => {}
         }
     }
 }
 
 /// Learns of new ones, and forgets those that are unknown no more.
-async fn list(state: &State, dues: &mut HashMap<i64, Due>) {
-    // In their order: pages begin after a number.
-    let (mut after, mut found) = (0, Vec::new());
+async fn list(state: &State, dues: &mut BTreeMap<i64, Due>) {
+    let (mut after, mut found) = (0, BTreeMap::new());
     loop {
         let Ok(page) = state.protected.book.list(Standing::Unknown, after, PAGE).await else {
             return;
         };
         let Some(last) = page.last() else { break };
         after = last.claim.id;
-        found.extend(page.iter().map(|entry| entry.claim.id));
+        found.extend(page.into_iter().map(|entry| (entry.claim.id, entry.of.vendor)));
     }
-    dues.retain(|id, due| due.running || found.binary_search(id).is_ok());
-    for id in found {
-        let new = || Due { at: Instant::now(), wait: AGAIN, running: false };
+    dues.retain(|id, due| due.running || found.contains_key(id));
+    for (id, vendor) in found {
+        let new = || Due { vendor, at: Instant::now(), wait: AGAIN, running: false };
         dues.entry(id).or_insert_with(new);
     }
 }
 
+/// The oldest first.
 fn begin(
     state: &Arc<State>,
     live: &Arc<ArcSwap<Live>>,
-    dues: &mut HashMap<i64, Due>,
+    dues: &mut BTreeMap<i64, Due>,
     running: &mut JoinSet<(i64, Came)>,
 ) {
     let now = Instant::now();
+    let mut at_once: HashMap<Box<str>, usize> = HashMap::new();
+    for due in dues.values().filter(|due| due.running) {
+        *at_once.entry(due.vendor.clone()).or_default() += 1;
+    }
     for (id, due) in dues.iter_mut().filter(|(_, due)| !due.running && due.at <= now) {
-        if running.len() >= AT_ONCE {
-            return;
+        let of_vendor = at_once.entry(due.vendor.clone()).or_default();
+        if *of_vendor >= AT_ONCE {
+            continue;
         }
+        *of_vendor += 1;
         due.running = true;
         let (state, live, id) = (state.clone(), live.load_full(), *id);
         running.spawn(async move { (id, one(&state, &live, id).await) });
     }
 }
 
-fn end(dues: &mut HashMap<i64, Due>, id: i64, came: Came) {
+fn end(dues: &mut BTreeMap<i64, Due>, id: i64, came: Came) {
     let Some(due) = dues.get_mut(&id) else { return };
     due.running = false;
-    due.at = Instant::now()
-        + match came {
-            // Another configuration may know how.
-            Came::Over => AGAIN_MAX,
-            Came::Stays(at_most) => due.wait.min(at_most),
-        };
-    due.wait = (due.wait * 2).min(AGAIN_MAX);
+    let wait = match came {
+        Came::Over => HOPELESS,
+        Came::Hindered => AGAIN,
+        Came::Stays(at_most) => {
+            let wait = due.wait.min(at_most);
+            due.wait = (due.wait * 2).min(AGAIN_MAX);
+            wait
+        }
+    };
+    due.at = Instant::now() + wait;
 }
 
 /// What is needed to look an entry up.
@@ -162,7 +177,7 @@ async fn one(state: &State, live: &Live, id: i64) -> Came {
     let entry = match state.protected.book.entry(id).await {
         Ok(Some(entry)) if entry.standing == Standing::Unknown => entry,
         Ok(_) => return Came::Over,
-        Err(_) => return Came::Stays(AGAIN_MAX),
+        Err(_) => return Came::Hindered,
     };
     let Some(look) = prepare(live, &entry) else { return Came::Over };
     let Some(credential) = credential(&look.vendor, entry.of.credential.as_deref()) else {
@@ -176,9 +191,9 @@ async fn one(state: &State, live: &Live, id: i64) -> Came {
     };
     let deadline = Instant::now() + PATIENCE;
     let Ok(mut slot) = look.desk.pool.slot(&ticket, false, deadline).await else {
-        return Came::Stays(AGAIN_MAX);
+        return Came::Hindered;
     };
-    let Ok(permit) = look.desk.circuit.permit(true) else { return Came::Stays(AGAIN_MAX) };
+    let Ok(permit) = look.desk.circuit.permit(true) else { return Came::Hindered };
     let question = Question {
         vendor: &look.vendor,
         method: &look.reconcile.method,
@@ -187,7 +202,7 @@ async fn one(state: &State, live: &Live, id: i64) -> Came {
         patience: PATIENCE,
     };
     // What is seen is as of this moment, at the earliest.
-    let Some(asked) = state.protected.book.now() else { return Came::Stays(AGAIN_MAX) };
+    let Some(asked) = state.protected.book.now() else { return Came::Hindered };
     let heard = own_request::ask(state, live, &question, &mut slot, permit).await;
     let Heard::Answer(mut answering) = heard else { return Came::Stays(AGAIN_MAX) };
     let (looked_up, answer) = read(state, &look.reconcile, &mut answering, deadline).await;
@@ -227,14 +242,14 @@ async fn read(
 }
 
 async fn settle(state: &State, entry: &Entry, found: Option<Settlement>) -> Came {
-    let Ok(ledger) = state.protected.book.ledger() else { return Came::Stays(AGAIN) };
+    let Ok(ledger) = state.protected.book.ledger() else { return Came::Hindered };
     let executed = if found.is_some() { "executed" } else { "not-executed" };
     let change = Change::Found(entry.claim, found);
     match state.protected.book.change(&ledger, change).await {
         Ok(Outcome::Made) => {}
         // Somebody else was quicker, or it was tried again meanwhile.
         Ok(_) => return Came::Over,
-        Err(_) => return Came::Stays(AGAIN),
+        Err(_) => return Came::Hindered,
     }
     let members = [
         ("action", Value::from("ledger-settled")),

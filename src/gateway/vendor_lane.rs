@@ -26,6 +26,7 @@ use http::{Method, Version, header};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// An answer that goes to the client.
@@ -61,7 +62,7 @@ impl Hooks {
         match keying::read(exchange, &request.headers, &mut body, room).await {
             Ok(None) => {}
             Ok(Some(write)) => {
-                return Box::pin(self.by_key(session, ctx, write, request, body)).await;
+                return Box::pin(self.by_key(session, ctx, Arc::new(write), request, body)).await;
             }
             Err(refusal) => return self.turn_away(session, ctx, refusal).await,
         }

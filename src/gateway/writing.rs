@@ -13,6 +13,7 @@ use crate::config::protection::Stores;
 use crate::exchange::Exchange;
 use crate::keying;
 use crate::pipeline;
+use crate::profile::outcome::{Class, Executed as Acted};
 use crate::protected::claiming::{Settled, Unclaimed};
 use crate::protected::{Claimed, Reservation};
 use crate::refusal::{Executed, Invalid, Refusal};
@@ -214,6 +215,8 @@ impl Writing {
     ) -> Told {
         let status = answering.head.status.as_u16();
         let left = self.settle(&ending);
+        // A refusal that says that it was done before is no refusal: its status would mislead.
+        let told = if says_done(&ending) { None } else { Some(status) };
         let collected = match left {
             // Nothing is kept of it.
             Left::Free => Collected::Over,
@@ -230,7 +233,7 @@ impl Writing {
         let settled = match (left, kept) {
             (Left::Free, _) => Settled::Free,
             (Left::Answer, Some(answer)) => Settled::Answered(Settlement::Kept(answer)),
-            (Left::Answer, None) => Settled::Answered(Settlement::NotKept(Some(status))),
+            (Left::Answer, None) => Settled::Answered(Settlement::NotKept(told)),
             (Left::Doubt, answer) => Settled::Doubt(Doubt { answer }),
         };
         // The vendor's body is read to its end: somebody else may have the slot.
@@ -241,7 +244,7 @@ impl Writing {
             None
         };
         let durable = self.state.protected.settle(claimed, settled, reservation).await.is_some();
-        let acted = if executed(Some(status)) { Executed::Yes } else { Executed::No };
+        let acted = if executed(told) { Executed::Yes } else { Executed::No };
         let room = match collected {
             _ if !durable && left == Left::Answer => {
                 return Told::Refused(Refusal::AnswerUndelivered(acted));
@@ -287,6 +290,13 @@ impl Writing {
             }
         }
     }
+}
+
+/// Whether the vendor says that it acted, whatever the status is.
+fn says_done(ending: &Ending) -> bool {
+    let Ending::Answered { verdict: Some(verdict), .. } = ending else { return false };
+    verdict.executed == Some(Acted::Yes)
+        || matches!(verdict.class, Class::Duplicate | Class::AlreadyDone)
 }
 
 /// Nobody listened any more: what came of it is said in the log, and found under its key.

@@ -29,6 +29,7 @@ pub struct Book {
     shared: Arc<Shared>,
     /// The file.
     pub path: PathBuf,
+    key: Option<EncryptionKey>,
 }
 
 struct Shared {
@@ -46,7 +47,13 @@ enum Stand {
 }
 
 /// The clocks of this machine.
-struct World(Instant);
+pub struct World(Instant);
+
+impl Default for World {
+    fn default() -> World {
+        World(Instant::now())
+    }
+}
 
 impl Clocks for World {
     fn monotonic(&self) -> Duration {
@@ -77,7 +84,7 @@ impl Book {
             answer_bytes_max: usize::try_from(settings.answer_bytes_max).unwrap_or(usize::MAX),
             encryption_key: settings.encryption_key.as_ref().map(EncryptionKey::of).transpose()?,
         };
-        let path = settings.path.clone();
+        let (path, key) = (settings.path.clone(), of.encryption_key.clone());
         let opener = Opener { settings: of, commits, log };
         let weak = Arc::downgrade(&shared);
         std::thread::Builder::new()
@@ -87,7 +94,7 @@ impl Book {
         match told.recv_timeout(PATIENCE) {
             Ok(Some(Trouble::Absent)) => Err(format!("{}: {}", path.display(), Trouble::Absent)),
             // What else is wrong keeps protected writes out, and nothing else.
-            _ => Ok(Book { shared, path }),
+            _ => Ok(Book { shared, path, key }),
         }
     }
 
@@ -110,6 +117,15 @@ impl Book {
         }
     }
 
+    /// Closes the file: what was submitted is written, and its log is emptied into it, so that the
+    /// one file is the whole ledger. Blocks.
+    pub fn close(&self) {
+        let mut stand = self.shared.stand.write().unwrap_or_else(PoisonError::into_inner);
+        let open = std::mem::replace(&mut *stand, Stand::Shut(Trouble::Closed, None));
+        drop(stand);
+        drop(open);
+    }
+
     /// What `/readyz` says of it; nothing where all is well.
     pub fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
@@ -130,6 +146,12 @@ impl Book {
             ));
         }
         troubles
+    }
+
+    /// Whether protected writes can be written down, as far as was last seen.
+    pub fn is_available(&self) -> bool {
+        let last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_none() && self.ledger().is_ok()
     }
 
     /// Now, by the ledger's clocks.
@@ -160,6 +182,25 @@ impl Book {
             (Err(_), Some(reader)) => aside(move || reader.answer_of(id)).await,
             (Err(trouble), None) => Err(trouble),
         }
+    }
+
+    /// Opens the file for whoever only looks, to be called where that may take its time: also where
+    /// it can't be written, and so that nobody who writes waits.
+    pub fn own_reader(&self) -> impl FnOnce() -> Result<Reader, Trouble> + Send + use<> {
+        let (path, key) = (self.path.clone(), self.key.clone());
+        move || Reader::open(&path, key.as_ref())
+    }
+
+    /// Looks into the file for a person.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub async fn look_into<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Reader) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let open = self.own_reader();
+        aside(move || look(&open()?)).await
     }
 
     /// The entry of this number.
@@ -211,11 +252,13 @@ impl Book {
                 told.try_recv().unwrap_or(Err(Trouble::Busy))
             }
         };
-        let mut last = self.shared.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match &outcome {
-            Ok(_) => *last = None,
-            Err(trouble) => *last = Some(trouble.clone()),
-        }
+        let trouble = match &outcome {
+            // What removes needs no room: only it says whether there is some.
+            Ok(Outcome::Purged(purged)) if !purged.room => Some(Trouble::Full),
+            Ok(_) => None,
+            Err(trouble) => Some(trouble.clone()),
+        };
+        *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         outcome
     }
 }
@@ -284,7 +327,7 @@ impl Opener {
         let observe = Box::new(move |commit: Commit| {
             commits.observe(commit.took.as_secs_f64());
         });
-        SqliteLedger::open(&self.settings, Arc::new(World(Instant::now())), observe)
+        SqliteLedger::open(&self.settings, Arc::new(World::default()), observe)
     }
 
     fn say_opened(&self, opened: Opened) {

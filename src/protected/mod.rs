@@ -40,6 +40,8 @@ pub use reserving::{Reservation, Reserved, Write};
 const REPLAYS_BYTES: u64 = 32 << 20;
 /// The largest body of one that is.
 const REPLAY_BYTES_MAX: usize = 256 << 10;
+/// The largest fields of one: the file keeps no larger ones than four times these.
+const FIELDS_MAX: usize = 64 << 10;
 /// How long one is at the most: clients repeat soon, if at all.
 const REPLAY_AGE: Duration = Duration::from_secs(600);
 
@@ -124,13 +126,23 @@ impl Protected {
         self.busy.load(Ordering::Acquire)
     }
 
-    /// Ends them all at once, as a crash would: what was sent is unknown.
+    /// Ends them all, and waits until they are: what was sent is unknown.
+    pub async fn end(&self) {
+        let mut tasks = {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *tasks)
+        };
+        tasks.shutdown().await;
+    }
+
+    /// Ends them all at once, as a crash would.
     pub fn abort(&self) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 
     fn keep_at_hand(&self, identity: Sha256, replay: Replay) {
-        if replay.answer.body.len() <= REPLAY_BYTES_MAX {
+        let fields = replay.answer.fields.iter().map(|(name, value)| name.len() + value.len());
+        if replay.answer.body.len() <= REPLAY_BYTES_MAX && fields.sum::<usize>() <= FIELDS_MAX {
             self.replays.insert(identity, Arc::new(replay));
         }
     }

@@ -40,7 +40,7 @@ pub(super) struct InDoubt {
 /// The right to claim. Dropping it frees the key, and nothing was written.
 #[derive(Debug)]
 pub struct Reservation {
-    pub(super) write: Box<Write>,
+    pub(super) write: Arc<Write>,
     /// The unknown attempt that is to be made again.
     pub(super) again: Option<InDoubt>,
     _place: Place,
@@ -51,7 +51,9 @@ impl Reservation {
     /// be, as the vendor may not know by it what an earlier attempt did.
     pub fn is_sent_with(&mut self, credential: Option<Box<str>>) -> bool {
         let other = self.write.claim.credential != credential;
-        self.write.claim.credential = credential;
+        if other {
+            Arc::make_mut(&mut self.write).claim.credential = credential;
+        }
         !(other && self.is_in_doubt())
     }
 
@@ -99,7 +101,7 @@ impl Reserved {
 
 impl Protected {
     /// Reserves a key, or says what is known of it.
-    pub async fn reserve(&self, write: &Write) -> Reserved {
+    pub async fn reserve(&self, write: &Arc<Write>) -> Reserved {
         if let Some(replay) = self.replays.get(&write.identity) {
             return match replay.fingerprint == write.claim.fingerprint {
                 true => Reserved::Replay(replay),
@@ -138,7 +140,7 @@ impl Protected {
             .map(|entry| InDoubt { claim: entry.claim, first_sent: entry.first_claimed });
         let ours = |again| {
             place.keep();
-            let write = Box::new(write.clone());
+            let write = write.clone();
             Reserved::Ours(Reservation { write, again, _place: place })
         };
         match decide(known.as_ref(), write.claim.fingerprint, ambiguous, now) {

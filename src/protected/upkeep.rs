@@ -41,12 +41,9 @@ impl Protected {
 
     /// Brings the figures up to date.
     pub async fn count(&self) {
-        let Ok(ledger) = self.book.ledger() else {
-            self.metrics.available.set(0);
-            return;
-        };
+        self.metrics.available.set(i64::from(self.book.is_available()));
+        let Ok(ledger) = self.book.ledger() else { return };
         let told = aside(move || Ok((ledger.tally()?, ledger.now()))).await;
-        self.metrics.available.set(i64::from(told.is_ok()));
         let Ok((tally, now)) = told else { return };
         for (standing, entries) in [
             (Standing::InFlight, tally.in_flight),

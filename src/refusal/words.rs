@@ -226,11 +226,11 @@ impl Refusal {
             }
             Refusal::LoopDetected => "Ask the gateway's operator to correct the vendor's base URL.",
             Refusal::VendorUnreachable(_) => "Try again later; nothing was sent.",
-            Refusal::VendorResponseInvalid(_) | Refusal::VendorTimeout => {
-                "Look up whether the vendor acted before you repeat a write."
-            }
-            Refusal::DeadlineExceeded => {
-                "Look up whether the vendor acted before you repeat a write."
+            Refusal::VendorResponseInvalid(_)
+            | Refusal::VendorTimeout
+            | Refusal::DeadlineExceeded => {
+                "Repeat a write only with its idempotency key, or look up first whether the vendor \
+                 acted."
             }
             Refusal::VendorRedirectRefused => {
                 "Ask the gateway's operator to check the vendor's base URL."

@@ -1,7 +1,8 @@
 //! The operators' listener: health, metrics, configuration, reload, and who may.
 
+use crate::once::post;
 use crate::support::under_test::{HEAD, to_vendor};
-use crate::support::{Answer, Folder, Raw, UnderTest, Vendor};
+use crate::support::{Answer, Folder, Raw, Reply, UnderTest, Vendor};
 
 async fn ask(gateway: &UnderTest, method: &str, path: &str, token: Option<&str>) -> Answer {
     let mut raw = Raw::connect(gateway.serving.admin).await;
@@ -56,8 +57,9 @@ async fn tokens_open_what_they_are_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_describes_itself() {
-    let vendor = Vendor::fine().await;
+    let vendor = Vendor::answering(|_| Reply::Reset).await;
     let gateway = UnderTest::before(vendor.address).await;
+    assert_eq!(gateway.send(post("/orders", "unknown", "{}")).await.status, 502);
     let document = ask(&gateway, "GET", "/api/v1/openapi.json", None).await.json();
     for (path, methods) in document["paths"].as_object().expect("paths") {
         let methods = methods.as_object().expect("methods").iter();
@@ -67,7 +69,8 @@ async fn the_api_describes_itself() {
                 serde_json::Value::Null => String::new(),
                 example => example.to_string(),
             };
-            let (method, path) = (method.to_uppercase(), path.replace("{name}", "v"));
+            let (method, path) =
+                (method.to_uppercase(), path.replace("{name}", "v").replace("{id}", "1"));
             let mut raw = Raw::connect(gateway.serving.admin).await;
             let of_body =
                 format!("Content-Type: application/json\r\nContent-Length: {}", body.len());

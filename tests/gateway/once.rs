@@ -1,8 +1,9 @@
 //! Writes under an idempotency key are done once: what a second one meets, and what it is told.
 
+use crate::support::process::Process;
 use crate::support::under_test::{HEAD, to_vendor};
 use crate::support::vendor::field;
-use crate::support::{Answer, Raw, Reply, UnderTest, Vendor, wait_for, within};
+use crate::support::{Answer, Folder, Raw, Reply, UnderTest, Vendor, wait_for, within};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -61,8 +62,9 @@ async fn the_same_question_gets_the_same_answer() {
     assert_eq!(field(&seen, "idempotency-key"), None, "a client's key stays here");
     assert_eq!((claims(&gateway, "fresh").await, claims(&gateway, "replayed").await), (1.0, 1.0));
     gateway.log.line(&[("idempotency", "replayed".into()), ("attempts", 0.into())]).await;
-    // Another process finds it in the file.
+    // Another process finds it in the file, which alone is the whole ledger.
     let folder = gateway.leave().await;
+    assert!(!folder.path().join("data/ledger.db-wal").exists());
     let gateway = UnderTest::start_in(folder).await;
     let later = gateway.send(post("/orders", "INV-7", "{}")).await;
     assert_eq!((later.status, later.text()), (first.status, first.text()));
@@ -162,7 +164,10 @@ async fn what_was_certainly_not_done_frees_the_key() {
     assert_eq!(gateway.send(post("/orders", "k", "{}")).await.status, 201);
     assert_eq!(vendor.seen().len(), 3);
     // Where nobody listens, nothing is written down either.
-    drop(vendor);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = listener.local_addr().expect("bound");
+    drop(listener);
+    let gateway = UnderTest::before(nobody).await;
     let answer = gateway.send(post("/orders", "other", "{}")).await;
     assert_eq!((answer.slug().as_str(), answer.status), ("vendor-unreachable", 502));
     assert_eq!(gateway.metric("erpgate_ledger_entries{state=\"in_flight\"}").await, 0.0);
@@ -273,7 +278,7 @@ async fn what_is_too_large_is_not_kept() {
 async fn a_ledger_that_is_damaged_is_left_alone() {
     let vendor = Vendor::answering(|_| created()).await;
     let config = format!("{HEAD}{}", to_vendor(vendor.address, "", ""));
-    let folder = crate::support::Folder::with(&config);
+    let folder = Folder::with(&config);
     folder.write("data/ledger.db", "this is no ledger");
     let gateway = UnderTest::start_in(folder).await;
     let answer = gateway.send(post("/orders", "k", "{}")).await;
@@ -289,4 +294,55 @@ async fn a_ledger_that_is_damaged_is_left_alone() {
     let without = post("/orders", "", "{}").replace("Idempotency-Key: \r\n", "");
     assert_eq!(gateway.send(without).await.status, 201);
     assert_eq!(gateway.folder.read("data/ledger.db"), "this is no ledger");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_may_be_stricter_than_its_route() {
+    let vendor = Vendor::answering(|_| created()).await;
+    let config = format!("{HEAD}{}", to_vendor(vendor.address, "", "idempotency = \"off\""));
+    let folder = Folder::with(&config);
+    let policy = folder.read("policies/tester.toml");
+    folder.write("policies/tester.toml", &format!("{policy}idempotency = \"required\"\n"));
+    let gateway = UnderTest::start_in(folder).await;
+    let without = post("/orders", "", "{}").replace("Idempotency-Key: \r\n", "");
+    assert_eq!(gateway.send(without).await.slug(), "idempotency-key-missing");
+    for replayed in [None, Some("true")] {
+        let answer = gateway.send(post("/orders", "k", "{}")).await;
+        assert_eq!(answer.field("idempotency-replayed").as_deref(), replayed);
+    }
+    vendor.only();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_without_protection_lets_no_key_through() {
+    let vendor = Vendor::answering(|_| created()).await;
+    let gateway = gateway(&vendor, "idempotency = \"off\"").await;
+    for _ in 0..2 {
+        let answer = gateway.send(post("/orders", "k", "{}")).await;
+        assert_eq!((answer.status, answer.field("idempotency-replayed")), (201, None));
+    }
+    let seen = vendor.seen();
+    assert_eq!(seen.len(), 2);
+    assert!(seen.iter().all(|request| field(request, "idempotency-key").is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_ledger_is_said_to_be_new() {
+    let vendor = Vendor::answering(|_| created()).await;
+    let gateway = gateway(&vendor, "").await;
+    gateway.log.line(&[("event", "audit".into()), ("action", "ledger-created".into())]).await;
+    assert!(gateway.admin_get("/readyz").await.text().contains("ledger created"));
+    let folder = gateway.leave().await;
+    let gateway = UnderTest::start_in(folder).await;
+    assert_eq!(gateway.admin_get("/readyz").await.json()["reasons"].to_string(), "[]");
+    let folder = gateway.leave().await;
+    let config = folder.read("gateway.toml");
+    folder.write("gateway.toml", &format!("[ledger]\ncreate = false\n{config}"));
+    let mut process = Process::run(&folder, &[]);
+    process.address("127.0.0.1:0").await;
+    process.signal("TERM");
+    assert_eq!(process.exit_status().await, 0);
+    std::fs::remove_file(folder.path().join("data/ledger.db")).expect("removed");
+    assert_eq!(Process::run(&folder, &[]).exit_status().await, 1);
+    assert!(!folder.path().join("data/ledger.db").exists());
 }

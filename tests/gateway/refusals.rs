@@ -257,7 +257,7 @@ async fn a_vendor_without_address_is_unreachable() {
 fn after_sending(code: &str, title: &str, detail: &str, executed: &str) -> Value {
     json!({
         "code": code, "title": title, "detail": detail,
-        "action": "Look up whether the vendor acted before you repeat a write.",
+        "action": "Repeat a write only with its idempotency key, or look up first whether the vendor acted.",
         "executed": executed, "retryable": executed == "no", "vendor": { "name": "v" },
     })
 }

@@ -47,6 +47,7 @@ impl Store for Rows {
         if matches!(change, Change::Claim(_) | Change::Again(_)) && !self.has_room()? {
             return Ok(Err(Trouble::Full));
         }
+        let room = !matches!(change, Change::Purge(_)) || self.has_room()?;
         let now = self.steady.now();
         let outcome = match change {
             Change::Claim(new) => self.claim(new, now),
@@ -58,7 +59,7 @@ impl Store for Rows {
             Change::Found(claim, found) => {
                 self.resolve(claim.id, Some(claim.attempt), found.as_ref(), now)
             }
-            Change::Purge(purge) => self.purge(*purge, now),
+            Change::Purge(purge) => self.purge(*purge, room, now),
             Change::Bury(number) => self.bury(*number, now).map(|_| Outcome::Made),
         };
         outcome.map(Ok).map_err(trouble)
@@ -218,9 +219,9 @@ impl Rows {
         Ok(Outcome::Made)
     }
 
-    fn purge(&mut self, purge: Purge, now: Moment) -> rusqlite::Result<Outcome> {
+    fn purge(&mut self, purge: Purge, room: bool, now: Moment) -> rusqlite::Result<Outcome> {
         let before = |age| whole(now.steady_ms) - whole(milliseconds(age));
-        let mut purged = Purged { orphans: self.bury_all(now)?, ..Purged::default() };
+        let mut purged = Purged { orphans: self.bury_all(now)?, room, ..Purged::default() };
         let old = "SELECT entry FROM answers
              WHERE settled_steady IS NOT NULL AND settled_steady <= ?1
              ORDER BY settled_steady, entry LIMIT ?2";

@@ -167,6 +167,8 @@ pub struct Purged {
     pub orphans: u32,
     /// Whether there may be more.
     pub more: bool,
+    /// Whether there is room for another claim.
+    pub room: bool,
 }
 
 /// How many entries there are.

@@ -57,6 +57,27 @@ impl Locks {
         }
     }
 
+    /// Whether anybody lives.
+    ///
+    /// # Errors
+    /// Why that can't be told.
+    pub fn any_lives(&self) -> Result<bool, Trouble> {
+        let unreadable = |error: io::Error| Trouble::Unreadable(error.to_string());
+        let files = match fs::read_dir(&self.0) {
+            Ok(files) => files,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(unreadable(error)),
+        };
+        for file in files {
+            let name = file.map_err(unreadable)?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_suffix(".lock")?.parse().ok());
+            if number.is_some_and(|number| !self.is_dead(number)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Removes the file of a dead process.
     pub fn forget(&self, number: i64) {
         // Whoever finds it later finds the same: a lock that is free.
@@ -77,11 +98,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let locks = Locks::of(&folder.path().join("ledger.db"));
         assert!(locks.is_dead(1), "there never was one");
+        assert_eq!(locks.any_lives(), Ok(false));
         let one = locks.take(1).expect("made").expect("free");
+        drop(locks.take(2).expect("made").expect("free"));
         assert!(!locks.is_dead(1));
+        assert_eq!(locks.any_lives(), Ok(true));
         assert!(locks.take(1).expect("made").is_none());
         drop(one);
         assert!(locks.is_dead(1));
+        assert_eq!(locks.any_lives(), Ok(false));
         let again = locks.take(1).expect("made").expect("free");
         assert_eq!(again.number, 1);
         drop(again);

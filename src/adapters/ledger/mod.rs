@@ -8,12 +8,15 @@
 //! * [`entry`]: what is kept, and what may be done with it.
 //! * [`sqlite`]: the embedded store; [`writer`] commits in groups what [`changes`] does, [`schema`]
 //!   opens files, [`generation`] tells living processes from dead ones, [`seal`] encrypts.
+//! * [`judged`]: what people are shown of a file, whoever writes it; [`copying`] makes copies.
 //! * [`model`]: the same in memory, as plain as can be.
 
 mod ahead;
 mod changes;
+pub mod copying;
 pub mod entry;
 mod generation;
+pub mod judged;
 mod kept;
 pub mod model;
 mod private;

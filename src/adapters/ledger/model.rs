@@ -288,7 +288,7 @@ impl Shared {
     }
 
     fn purge(&mut self, purge: Purge, now: Moment) -> Purged {
-        let mut purged = Purged { orphans: self.bury_dead(now), ..Purged::default() };
+        let mut purged = Purged { orphans: self.bury_dead(now), room: true, ..Purged::default() };
         let age = |row: &Row| i128::from(now.steady_ms) - i128::from(row.entry.since.steady_ms);
         let old = |shared: &Shared, kept: bool, least| {
             let mut old: Vec<(u64, i64)> = shared

@@ -18,6 +18,7 @@ macro_rules! columns {
     };
 }
 
+pub const SELECT: &str = columns!();
 pub const BY_IDENTITY: &str = concat!(columns!(), "WHERE identity = ?1");
 pub const BY_ID: &str = concat!(columns!(), "WHERE id = ?1");
 /// The words of the partial index, so that it is used.

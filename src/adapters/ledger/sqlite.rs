@@ -20,7 +20,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bytes of the disk that claims leave untouched: the write-ahead log needs them.
-const RESERVE_BYTES: u64 = 64 << 20;
+pub(super) const RESERVE_BYTES: u64 = 64 << 20;
 
 /// What the configuration says.
 #[derive(Clone, Debug)]
@@ -234,6 +234,33 @@ impl Reader {
         }
     }
 
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Entries that meet a condition of the database's, the first ones after a number.
+    pub(super) fn chosen(
+        &self,
+        condition: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Entry>, Trouble> {
+        let of = rows::SELECT;
+        let statement = format!("{of}WHERE {condition} AND id > ?1 ORDER BY id LIMIT ?2");
+        rows::several(&self.locked(), &self.seal, &statement, params![after, limit])
+            .map_err(trouble)
+    }
+
+    /// The numbers of all processes that may hold claims.
+    pub(super) fn generations(&self) -> Result<Vec<i64>, Trouble> {
+        let connection = self.locked();
+        let mut statement =
+            connection.prepare_cached("SELECT number FROM generations").map_err(trouble)?;
+        let numbers = statement.query_map([], |row| row.get(0)).map_err(trouble)?;
+        numbers.collect::<rusqlite::Result<_>>().map_err(trouble)
+    }
+
     /// Entries in this standing, the first ones after a number; holders may be dead.
     ///
     /// # Errors
@@ -310,7 +337,7 @@ fn begin_generation(
     }
 }
 
-fn space_of(path: &Path) -> Space {
+pub(super) fn space_of(path: &Path) -> Space {
     let path = path.to_owned();
     Box::new(move || {
         let found = rustix::fs::statvfs(&path).ok()?;

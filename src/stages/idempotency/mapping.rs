@@ -118,6 +118,12 @@ pub fn map(
             Source::Body(_) | Source::Path(_) => {}
         }
     }
+    // What a client puts where the vendor looks for its key would be one, and raw.
+    match vendor_key.map(|vendor_key| &vendor_key.place) {
+        Some(Place::Header(name)) => mapped.remove.push(name.clone()),
+        Some(Place::Query(name)) => given = given.and_then(|query| query::without(&query, name)),
+        Some(Place::Body(_) | Place::Path(_)) | None => {}
+    }
     if let Some(key) = key {
         if key.record().is_some() {
             // The vendor knows the record by the client's own name for it.
@@ -144,13 +150,11 @@ fn put(
         Place::Header(name) => {
             // Every format is of characters that a field takes.
             let Ok(value) = HeaderValue::from_str(&derived) else { return };
-            mapped.remove.retain(|other| other != name);
             mapped.set.push((name.clone(), value));
             mapped.set.extend(vendor_key.companion.clone());
         }
         Place::Query(name) => {
-            let rest = given.take().and_then(|query| query::without(&query, name));
-            *given = Some(match rest {
+            *given = Some(match given.take() {
                 Some(rest) => format!("{rest}&{name}={derived}"),
                 None => format!("{name}={derived}"),
             });

@@ -2,6 +2,7 @@
 
 mod disk;
 mod files;
+mod judged;
 mod killed;
 mod sealed;
 mod semantics;
