@@ -4,7 +4,7 @@
 //! The head is looked at with the request's decision, so that a write that can't have a key is
 //! refused before its body comes; the rest once the body is there.
 
-use crate::adapters::body::{Body, Position, Room};
+use crate::adapters::body::{Body, Memory, Position, Room};
 use crate::adapters::coding;
 use crate::adapters::ledger::entry::NewClaim;
 use crate::config::protection::Ambiguous as OnUnknown;
@@ -72,7 +72,7 @@ pub async fn read(
         FromHead::None => None,
         FromHead::Key(key) => Some(key),
         FromHead::InBody => {
-            let octets = whole(body).await?;
+            let (octets, _room) = whole(body, room).await?;
             let most = usize::try_from(route.body_bytes_max.unwrap_or(0)).unwrap_or(usize::MAX);
             let (plain, complete) = coding::decoded(headers, octets, true, most);
             let plain = if complete { plain } else { Bytes::new() };
@@ -174,7 +174,10 @@ async fn fill(
     let packed = headers.contains_key(http::header::CONTENT_ENCODING);
     let other = match packed {
         true => None,
-        false => mapping::body_with(&whole(body).await?, &pointer, &value),
+        false => {
+            let (octets, _room) = whole(body, room).await?;
+            mapping::body_with(&octets, &pointer, &value)
+        }
     };
     let Some(other) = other else {
         // The vendor never sees it: nothing can be looked up by it, and nothing protects.
@@ -211,12 +214,17 @@ async fn take(
     Ok(taking.finish())
 }
 
-async fn whole(body: &Body) -> Result<Bytes, Refusal> {
+/// The body in one piece, with the memory that it takes meanwhile.
+async fn whole(body: &Body, room: Room) -> Result<(Bytes, Memory), Refusal> {
+    let mut memory = Memory::nothing(body.buffers());
+    if !memory.grow(body.octets(), room) {
+        return Err(Refusal::GatewayOverloaded(1));
+    }
     let (mut position, mut octets) = (Position::default(), BytesMut::new());
     while let Some(piece) = next(body, &mut position).await? {
         octets.extend_from_slice(&piece);
     }
-    Ok(octets.freeze())
+    Ok((octets.freeze(), memory))
 }
 
 async fn next(body: &Body, position: &mut Position) -> Result<Option<Bytes>, Refusal> {

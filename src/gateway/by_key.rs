@@ -26,6 +26,8 @@ const ORIGINAL: HeaderName = HeaderName::from_static("x-original-correlation-id"
 const IN_FLIGHT_AGAIN: u32 = 1;
 /// How often it is looked whether a write of another process has ended.
 const LOOK: Duration = Duration::from_millis(100);
+/// After the deadline: how long it is waited for what becomes of a write.
+const LATE: Duration = Duration::from_secs(1);
 /// After the deadline: how often it is looked whether a write was sent or refused unsent.
 const LATE_LOOK: Duration = Duration::from_millis(10);
 
@@ -195,7 +197,9 @@ async fn late<T>(
     progress: &Progress,
     told: &mut oneshot::Receiver<T>,
 ) -> Option<std::result::Result<T, oneshot::error::RecvError>> {
-    while !progress.was_sent() {
+    // A slow disk keeps nobody longer: what is not sent by now never is.
+    let until = Instant::now() + LATE;
+    while !progress.was_sent() && Instant::now() < until {
         if let Ok(heard) = tokio::time::timeout(LATE_LOOK, &mut *told).await {
             return Some(heard);
         }

@@ -51,7 +51,9 @@ impl Reservation {
     /// be, as the vendor may not know by it what an earlier attempt did.
     pub fn is_sent_with(&mut self, credential: Option<Box<str>>) -> bool {
         let other = self.write.claim.credential != credential;
-        Arc::make_mut(&mut self.write).claim.credential = credential;
+        if other {
+            Arc::make_mut(&mut self.write).claim.credential = credential;
+        }
         !(other && self.is_in_doubt())
     }
 

@@ -208,7 +208,8 @@ impl Rows {
         let unknown = self
             .connection
             .prepare_cached(
-                "SELECT 1 FROM claims WHERE id = ?1 AND standing = 2 AND attempt = ifnull(?2, attempt)",
+                "SELECT 1 FROM claims
+                 WHERE id = ?1 AND standing = 2 AND attempt = ifnull(?2, attempt)",
             )?
             .exists(params![id, attempt])?;
         match found {
