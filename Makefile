@@ -29,7 +29,7 @@ lint: tools format clippy ## Format and lints only
 
 bench: tools ## CPU, memory and instructions, each beside a control (long; instructions need valgrind)
 	$(CARGO) build --locked --release --bin erpgate --examples
-	$(CARGO) bench --locked --bench stream_lane --bench access --bench throughput --bench ledger
+	$(CARGO) bench --locked --bench stream_lane --bench access --bench throughput --bench ledger --bench once
 
 clean: ## Remove what was built (certificates and data stay)
 	$(CARGO) clean

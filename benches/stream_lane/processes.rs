@@ -30,6 +30,8 @@ pub struct Programs {
     vendor: PathBuf,
     /// Threads of each proxy.
     pub workers: usize,
+    /// A library that is loaded into the gateway before all others.
+    pub preload: Option<PathBuf>,
     folder: TempDir,
 }
 
@@ -50,8 +52,14 @@ impl Programs {
             bare: find("BARE_BIN", "examples/bare_proxy")?,
             vendor: find("VENDOR_BIN", "examples/bench_vendor")?,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            preload: None,
             folder: tempfile::tempdir().map_err(|error| error.to_string())?,
         })
+    }
+
+    /// Where the gateway's files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Starts the vendor.
@@ -135,6 +143,7 @@ vendor = "erp"
         let mut command = Command::new(&self.erpgate);
         command.args(["run", "--config"]).arg(&path).env("BENCH_TOKEN", "a".repeat(64));
         command.env(SECRET.0, SECRET.1);
+        command.envs(self.preload.iter().map(|library| ("LD_PRELOAD", library)));
         command.stdout(log);
         Process::start(command, address)
     }
