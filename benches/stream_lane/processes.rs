@@ -57,7 +57,8 @@ impl Programs {
         })
     }
 
-    /// Where the gateway's files are.
+    /// Where the gateway's files are: only one of the benches that share this puts any there.
+    #[allow(dead_code)]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

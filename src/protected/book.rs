@@ -12,6 +12,7 @@ use crate::model::digest::Sha256;
 use crate::model::moment::Moment;
 use prometheus::Histogram;
 use serde_json::Value;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,12 +22,15 @@ use tokio::sync::oneshot;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long until a ledger that could not be opened is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How long a claim or an answer may take to be durable.
+/// How long a claim or an answer may take to be durable, and a look to be told.
 const COMMIT: Duration = Duration::from_secs(10);
 
 /// The ledger.
 pub struct Book {
     shared: Arc<Shared>,
+    /// To the thread that reads for requests, one after the other: they share a connection, and a
+    /// thread for each would only wait for the others.
+    reads: mpsc::Sender<Read>,
     /// The file.
     pub path: PathBuf,
     key: Option<EncryptionKey>,
@@ -39,6 +43,8 @@ struct Shared {
     /// This process made the file: an operator who expected the old one should know.
     made: Mutex<bool>,
 }
+
+type Read = Box<dyn FnOnce() + Send>;
 
 enum Stand {
     Opening,
@@ -100,7 +106,7 @@ impl Book {
         match told.recv_timeout(PATIENCE) {
             Ok(Some(Trouble::Absent)) => Err(format!("{}: {}", path.display(), Trouble::Absent)),
             // What else is wrong keeps protected writes out, and nothing else.
-            _ => Ok(Book { shared, path, key }),
+            _ => Ok(Book { shared, path, key, reads: reader()? }),
         }
     }
 
@@ -174,8 +180,8 @@ impl Book {
     /// Why that can't be told.
     pub async fn look(&self, identity: Sha256) -> Result<Option<Entry>, Trouble> {
         match self.readable()? {
-            Readable::Ledger(ledger) => aside(move || ledger.look(&identity)).await,
-            Readable::File(reader) => aside(move || reader.look(&identity)).await,
+            Readable::Ledger(ledger) => self.read(move || ledger.look(&identity)).await,
+            Readable::File(reader) => self.read(move || reader.look(&identity)).await,
         }
     }
 
@@ -185,8 +191,8 @@ impl Book {
     /// Why that can't be told.
     pub async fn answer_of(&self, id: i64) -> Result<Option<Answer>, Trouble> {
         match self.readable()? {
-            Readable::Ledger(ledger) => aside(move || ledger.answer_of(id)).await,
-            Readable::File(reader) => aside(move || reader.answer_of(id)).await,
+            Readable::Ledger(ledger) => self.read(move || ledger.answer_of(id)).await,
+            Readable::File(reader) => self.read(move || reader.answer_of(id)).await,
         }
     }
 
@@ -236,6 +242,20 @@ impl Book {
         }
     }
 
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let (tell, told) = oneshot::channel();
+        // Nobody may wait for it any more.
+        let read = Box::new(move || drop(tell.send(read())));
+        self.reads.send(read).map_err(|_| Trouble::Closed)?;
+        match tokio::time::timeout(COMMIT, told).await {
+            Ok(told) => told.unwrap_or(Err(Trouble::Closed)),
+            Err(_) => Err(Trouble::Busy),
+        }
+    }
+
     /// Makes a change, and waits until it is durable. Who stops waiting loses a claim that comes
     /// later: the store releases it.
     ///
@@ -265,6 +285,21 @@ impl Book {
         *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         outcome
     }
+}
+
+/// Begins the thread that reads for requests; it ends with whoever sends to it.
+fn reader() -> Result<mpsc::Sender<Read>, String> {
+    let (reads, asked) = mpsc::channel::<Read>();
+    std::thread::Builder::new()
+        .name("ledger-reader".to_owned())
+        .spawn(move || {
+            for read in asked {
+                // A defect in one read keeps nobody else from reading.
+                let _ = std::panic::catch_unwind(AssertUnwindSafe(read));
+            }
+        })
+        .map_err(|error| format!("ledger: {error}"))?;
+    Ok(reads)
 }
 
 /// Runs what may wait for the disk where nobody else waits for it.

@@ -3,12 +3,19 @@
 use super::entry::{Answer, Trouble};
 use super::seal::{Bound, Name};
 use bytes::Bytes;
+use std::cell::RefCell;
+use zstd::bulk::Compressor;
 
 /// Level of compression: answers are small, and a client waits.
 const LEVEL: i32 = 1;
 
 /// Bytes of fields that may come on top of the cap of the body: more than a listener takes.
 const FIELDS_MAX: usize = 256 << 10;
+
+thread_local! {
+    /// Making one takes longer than using it.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+}
 
 /// An answer as it is written.
 pub struct Packed {
@@ -33,7 +40,10 @@ pub fn pack(answer: &Answer, body_bytes_max: usize) -> Option<Packed> {
         raw.extend_from_slice(value);
     }
     raw.extend_from_slice(&answer.body);
-    let octets = zstd::bulk::compress(&raw, LEVEL).ok()?;
+    let octets = COMPRESSOR.with_borrow_mut(|compressor| match compressor {
+        Some(compressor) => compressor.compress(&raw).ok(),
+        None => compressor.insert(Compressor::new(LEVEL).ok()?).compress(&raw).ok(),
+    })?;
     Some(Packed { raw_bytes: raw.len(), octets })
 }
 
