@@ -16,10 +16,11 @@ use crate::gateway::sockets;
 use crate::state::State;
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// How long a successor may take from getting the sockets to serving.
@@ -116,7 +117,8 @@ pub async fn start(
     let handover = match handover::listen(&handover_path) {
         Ok(waiting) => {
             let given = sockets.named()?;
-            tokio::spawn(wait_for_successor(waiting, given, tell, gateway.state.clone()))
+            let of = (handover_path, gateway.state.clone());
+            tokio::spawn(wait_for_successor(waiting, given, tell, of))
         }
         // Serving matters more than being replaceable.
         Err(error) => {
@@ -255,42 +257,76 @@ fn copy(socket: &TcpListener) -> Result<TcpListener, String> {
     socket.try_clone().map_err(|error| error.to_string())
 }
 
-/// Gives the sockets to every successor that comes.
+/// Gives the sockets to every successor that comes. One that fails may have taken the place where
+/// the next one asks: then it is taken back.
 async fn wait_for_successor(
-    waiting: std::os::unix::net::UnixListener,
+    mut waiting: UnixListener,
     sockets: Vec<Named>,
     tell: watch::Sender<bool>,
-    state: Arc<State>,
+    (path, state): (PathBuf, Arc<State>),
 ) {
-    let ready =
-        waiting.set_nonblocking(true).and_then(|()| tokio::net::UnixListener::from_std(waiting));
-    let Ok(waiting) = ready else { return };
     let sockets = Arc::new(sockets);
+    let (failed, mut failures) = mpsc::channel(1);
     loop {
-        let Ok((successor, _)) = waiting.accept().await else { return };
-        let (given, tell, state) = (sockets.clone(), tell.clone(), state.clone());
-        // One that says nothing must not keep another waiting.
-        tokio::task::spawn_blocking(move || {
-            let spoken = successor.into_std().and_then(|mut successor| {
-                successor.set_nonblocking(false)?;
-                let serves = handover::give(&mut successor, &given, SUCCESSOR_TIMEOUT)?;
-                successor.set_nonblocking(true)?;
-                Ok(serves.then_some(successor))
-            });
-            drop(given);
-            let serves = matches!(spoken, Ok(Some(_)));
-            let result = if serves { "handed over" } else { "the successor failed" };
-            state.log.event("audit", &[("action", "handover".into()), ("result", result.into())]);
-            if let Ok(Some(successor)) = spoken {
-                // Without a receiver the gateway leaves already.
-                let _ = tell.send(true);
-                if let Ok(successor) = tokio::net::UnixStream::from_std(successor) {
-                    // As long as the process lives: what it uses is used until then.
-                    tokio::spawn(async move {
-                        handover_slots::lend(&state.vendors, successor).await;
-                    });
+        let ready = waiting
+            .set_nonblocking(true)
+            .and_then(|()| waiting.try_clone())
+            .and_then(|it| tokio::net::UnixListener::from_std(it));
+        let Ok(asked) = ready else { return };
+        loop {
+            let successor = tokio::select! {
+                accepted = asked.accept() => accepted,
+                _ = failures.recv() => break,
+            };
+            let Ok((successor, _)) = successor else { return };
+            let (sockets, tell) = (sockets.clone(), tell.clone());
+            let (state, failed) = (state.clone(), failed.clone());
+            // One that says nothing must not keep another waiting.
+            tokio::task::spawn_blocking(move || {
+                if !give(successor, sockets, &tell, state) {
+                    // Full: it is looked for anyway.
+                    let _ = failed.try_send(());
                 }
-            }
+            });
+        }
+        if !*tell.borrow()
+            && let Ok(again) = handover::listen(&path)
+        {
+            waiting = again;
+        }
+    }
+}
+
+/// Whether this successor serves.
+fn give(
+    successor: tokio::net::UnixStream,
+    sockets: Arc<Vec<Named>>,
+    tell: &watch::Sender<bool>,
+    state: Arc<State>,
+) -> bool {
+    let spoken = successor.into_std().and_then(|mut successor| {
+        successor.set_nonblocking(false)?;
+        let serves = handover::give(&mut successor, &sockets, SUCCESSOR_TIMEOUT)?;
+        successor.set_nonblocking(true)?;
+        Ok(serves.then_some(successor))
+    });
+    drop(sockets);
+    let Ok(Some(successor)) = spoken else {
+        say_handover(&state, "the successor failed");
+        return false;
+    };
+    say_handover(&state, "handed over");
+    // Without a receiver the gateway leaves already.
+    let _ = tell.send(true);
+    if let Ok(successor) = tokio::net::UnixStream::from_std(successor) {
+        // As long as the process lives: what it uses is used until then.
+        tokio::spawn(async move {
+            handover_slots::lend(&state.vendors, successor).await;
         });
     }
+    true
+}
+
+fn say_handover(state: &State, result: &str) {
+    state.log.event("audit", &[("action", "handover".into()), ("result", result.into())]);
 }

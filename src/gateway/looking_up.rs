@@ -32,9 +32,13 @@ const PAGE: u32 = 500;
 const AT_ONCE: usize = 4;
 /// How long a look-up may take, its waiting for a slot included.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long until an entry is looked up again, at first and at the most.
+/// How long until an entry is looked up again, at first and at the most: while a client may still
+/// repeat its write, and later.
 const AGAIN: Duration = Duration::from_secs(1);
-const AGAIN_MAX: Duration = Duration::from_secs(60);
+const AGAIN_MAX: Duration = Duration::from_secs(10);
+const AGAIN_OLD: Duration = Duration::from_secs(300);
+/// From when on an entry is an old one.
+const OLD: Duration = Duration::from_secs(600);
 /// How long until one that can't be looked up is looked at again: another configuration may know.
 const HOPELESS: Duration = Duration::from_secs(300);
 
@@ -50,8 +54,10 @@ struct Due {
 enum Came {
     /// It is settled, or nobody can look it up.
     Over,
-    /// It stays unknown, and may be looked up again after so long at the latest.
+    /// It stays unknown, and is looked up again after so long at the most.
     Stays(Duration),
+    /// What was seen proves something only later; it may be seen otherwise before.
+    TooEarly(Duration),
     /// It was not looked up: something on our side was in the way.
     Hindered,
 }
@@ -135,9 +141,10 @@ fn end(dues: &mut BTreeMap<i64, Due>, id: i64, came: Came) {
         Came::Hindered => AGAIN,
         Came::Stays(at_most) => {
             let wait = due.wait.min(at_most);
-            due.wait = (due.wait * 2).min(AGAIN_MAX);
+            due.wait = (due.wait * 2).min(AGAIN_OLD);
             wait
         }
+        Came::TooEarly(left) => left.min(AGAIN_MAX),
     };
     due.at = Instant::now() + wait;
 }
@@ -204,17 +211,19 @@ async fn one(state: &State, live: &Live, id: i64) -> Came {
     // What is seen is as of this moment, at the earliest.
     let Some(asked) = state.protected.book.now() else { return Came::Hindered };
     let heard = own_request::ask(state, live, &question, &mut slot, permit).await;
-    let Heard::Answer(mut answering) = heard else { return Came::Stays(AGAIN_MAX) };
+    let age = entry.since.at_least(asked);
+    let at_most = if age < OLD { AGAIN_MAX } else { AGAIN_OLD };
+    let Heard::Answer(mut answering) = heard else { return Came::Stays(at_most) };
     let (looked_up, answer) = read(state, &look.reconcile, &mut answering, deadline).await;
     drop(slot);
     let response = look.vendor.timeouts.response;
     let found = match find(looked_up, entry.since, response, asked) {
         Finding::Answered => Some(answer),
         Finding::Free => None,
-        Finding::Stays => {
-            let left = response.saturating_sub(entry.since.at_least(asked));
-            return Came::Stays(if looked_up == LookedUp::NotExecuted { left } else { AGAIN_MAX });
+        Finding::Stays if looked_up == LookedUp::NotExecuted => {
+            return Came::TooEarly(response.saturating_sub(age));
         }
+        Finding::Stays => return Came::Stays(at_most),
     };
     settle(state, &entry, found).await
 }
