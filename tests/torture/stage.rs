@@ -66,6 +66,8 @@ impl Stage {
 
     /// A new gateway in the place of a dead one, which serves.
     pub async fn revive(&mut self) {
+        // Who leaves has the sockets for a moment yet.
+        self.everybody_left().await;
         for _ in 0..STARTS_MAX {
             self.gateway = Process::start(&self.site, &[]);
             match self.gateway.serves().await {

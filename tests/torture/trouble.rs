@@ -126,7 +126,7 @@ async fn replace(stage: &mut Stage, dice: &mut StdRng) {
     let mut new = Process::start(&stage.site, &["--replace"]);
     match dice.random_range(0..10) {
         0..7 => {
-            if let Err(words) = new.serves().await {
+            if let Err(words) = succeeds(stage, &mut new).await {
                 stage.clients.journal.violates(Violation::Ended(words));
                 return;
             }
@@ -159,6 +159,23 @@ async fn replace(stage: &mut Stage, dice: &mut StdRng) {
             stage.revive().await;
         }
     }
+}
+
+/// How often a successor may come too soon: before its predecessor has seen that another one
+/// has failed.
+const TOO_SOON_MAX: usize = 20;
+
+async fn succeeds(stage: &Stage, new: &mut Process) -> Result<(), String> {
+    for _ in 0..TOO_SOON_MAX {
+        match new.serves().await {
+            Err(words) if words.contains("Address already in use") => {
+                stage.clients.journal.count("successors that came too soon");
+                *new = Process::start(&stage.site, &["--replace"]);
+            }
+            served => return served,
+        }
+    }
+    new.serves().await
 }
 
 /// Either the successor had begun to serve, or its predecessor goes on.
