@@ -30,8 +30,9 @@ const LIST_MIN: Duration = Duration::from_millis(100);
 const PAGE: u32 = 500;
 /// Look-ups at a time at one vendor, so that a slow one keeps none of another's.
 const AT_ONCE: usize = 4;
-/// How long a look-up may take, its waiting for a slot included.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a look-up may wait for its slot, and then for its answer, if the vendor's `response` is
+/// no shorter: one that hangs must not keep the others waiting.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long until an entry is looked up again, at first and at the most: while a client may still
 /// repeat its write, and later.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -206,7 +207,7 @@ async fn one(state: &State, live: &Live, id: i64) -> Came {
         method: &look.reconcile.method,
         target: &look.target,
         credential,
-        patience: PATIENCE,
+        patience: look.vendor.timeouts.response.min(PATIENCE),
     };
     // What is seen is as of this moment, at the earliest.
     let Some(asked) = state.protected.book.now() else { return Came::Hindered };
@@ -214,6 +215,7 @@ async fn one(state: &State, live: &Live, id: i64) -> Came {
     let age = entry.since.at_least(asked);
     let at_most = if age < OLD { AGAIN_MAX } else { AGAIN_OLD };
     let Heard::Answer(mut answering) = heard else { return Came::Stays(at_most) };
+    let deadline = Instant::now() + question.patience;
     let (looked_up, answer) = read(state, &look.reconcile, &mut answering, deadline).await;
     drop(slot);
     let response = look.vendor.timeouts.response;
