@@ -17,9 +17,10 @@ use crate::stages::authorization::target;
 use crate::stages::idempotency::fingerprint::{self, Fingerprint};
 use crate::stages::idempotency::key::{self, FromHead, Key};
 use crate::stages::idempotency::mapping::{self, Mapped};
-use crate::stages::idempotency::{Ambiguous, Protection, identity};
+use crate::stages::idempotency::{Ambiguous, Protection};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
+use std::borrow::Cow;
 
 /// Looks at the head of a write, and takes out of it what could carry a key.
 ///
@@ -33,14 +34,14 @@ pub fn look(exchange: &mut Exchange, headers: &HeaderMap) -> Result<(), Refusal>
         let required = wanted == Idempotency::Required;
         let path = canonical(exchange);
         let write = of(exchange, &path, headers, b"");
-        exchange.key = key::from_head(&route.protection.sources, required, &write)?;
+        let key = key::from_head(&route.protection.sources, required, &write)?;
+        exchange.key = key;
     }
     let key = match &exchange.key {
         FromHead::Key(key) => Some(key),
         FromHead::None | FromHead::InBody => None,
     };
-    let mapped = map(exchange, &route, key);
-    exchange.mapped = (mapped != Mapped::default()).then(|| Box::new(mapped));
+    exchange.mapped = boxed(map(exchange, &route, headers, key));
     Ok(())
 }
 
@@ -85,16 +86,16 @@ pub async fn read(
     let Some(found) = found else { return Ok(None) };
     // Of what the client sent: before anything of it changes.
     let fingerprint = take(exchange, &route, headers, body).await?;
-    let mut mapped = map(exchange, &route, Some(&found));
+    let mut mapped = map(exchange, &route, headers, Some(&found));
     fill(&mut mapped, headers, body, room).await?;
     let value = mapped.value.clone();
-    exchange.mapped = (mapped != Mapped::default()).then(|| Box::new(mapped));
+    exchange.mapped = boxed(mapped);
     if wanted == Idempotency::Off {
         return Ok(None);
     }
     exchange.keyed = true;
     let claim = claim(exchange, &route, found, fingerprint, value)?;
-    let identity = identity(&claim.client, &claim.vendor, &claim.key);
+    let identity = claim.identity();
     let protection = exchange.mapped.as_ref().and_then(|mapped| mapped.protection);
     let ambiguous = ambiguous(protection, &route);
     Ok(Some(Write { identity, claim, ambiguous, protection }))
@@ -147,7 +148,7 @@ pub fn keeps_answers(exchange: &Exchange) -> bool {
     !matches!(exchange.credential(), Some(Credential::Passthrough))
 }
 
-fn map(exchange: &Exchange, route: &Route, key: Option<&Key>) -> Mapped {
+fn map(exchange: &Exchange, route: &Route, headers: &HeaderMap, key: Option<&Key>) -> Mapped {
     let path = rest(exchange);
     let reconcile = route.protection.reconcile.as_ref();
     let write = mapping::Write {
@@ -156,6 +157,7 @@ fn map(exchange: &Exchange, route: &Route, key: Option<&Key>) -> Mapped {
         method: &exchange.arrival.method,
         path,
         query: exchange.arrival.query.as_deref(),
+        headers,
         creates: reconcile.is_none_or(|reconcile| reconcile.is_of(path)),
     };
     mapping::map(&write, &route.protection.sources, key, route.vendor.vendor_key.as_ref())
@@ -237,8 +239,16 @@ fn rest(exchange: &Exchange) -> &str {
 }
 
 /// The path in the form in which allows are matched: a spelling of a record's name is no other.
-fn canonical(exchange: &Exchange) -> String {
-    String::from_utf8_lossy(&target::exact(rest(exchange).as_bytes())).into_owned()
+fn canonical(exchange: &Exchange) -> Cow<'_, str> {
+    let path = rest(exchange);
+    match target::exact(path.as_bytes()) {
+        Cow::Borrowed(_) => Cow::Borrowed(path),
+        Cow::Owned(exact) => String::from_utf8_lossy(&exact).into_owned().into(),
+    }
+}
+
+fn boxed(mapped: Mapped) -> Option<Box<Mapped>> {
+    (mapped != Mapped::default()).then(|| Box::new(mapped))
 }
 
 fn of<'a>(

@@ -10,7 +10,7 @@ use crate::adapters::body::Body;
 use crate::observation;
 use crate::protected::{Replay, Reservation, Reserved, Write};
 use crate::refusal::{Executed, Refusal};
-use crate::stages::idempotency::answers;
+use crate::stages::forwarding::kept;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use pingora_core::{Error, ErrorType, Result};
@@ -152,7 +152,7 @@ impl Hooks {
     async fn replay(&self, session: &mut Session, ctx: &mut Ctx, replay: &Replay) -> Result<()> {
         ctx.rests();
         let answer = &replay.answer;
-        let fields = answers::given(&answer.fields);
+        let fields = kept::given(&answer.fields);
         let mut head = ResponseHeader::build(answer.status, Some(fields.len() + 8))?;
         for (name, value) in &fields {
             head.append_header(name.clone(), value.clone())?;

@@ -12,7 +12,8 @@ use crate::config::{Credential, Vendor};
 use crate::model::limits::Priority;
 use crate::profile::outcome::PEEK_BYTES_MAX;
 use crate::stages::admission::Ticket;
-use crate::stages::idempotency::{Finding, LookedUp, answers, find};
+use crate::stages::forwarding::kept;
+use crate::stages::idempotency::{Finding, LookedUp, find};
 use crate::state::State;
 use crate::vendors::Desk;
 use arc_swap::ArcSwap;
@@ -246,7 +247,7 @@ async fn read(
     let (plain, complete) = coding::decoded(headers, seen.clone(), whole, PEEK_BYTES_MAX);
     let looked_up = reconcile.read(status, headers, &plain, complete);
     let answer = match whole {
-        true => Settlement::Kept(Answer { status, fields: answers::kept(headers), body: seen }),
+        true => Settlement::Kept(Answer { status, fields: kept::kept(headers), body: seen }),
         false => Settlement::NotKept(Some(status)),
     };
     (looked_up, answer)

@@ -17,9 +17,9 @@ use crate::profile::outcome::{Class, Executed as Acted};
 use crate::protected::claiming::{Settled, Unclaimed};
 use crate::protected::{Claimed, Reservation};
 use crate::refusal::{Executed, Invalid, Refusal};
-use crate::stages::forwarding::Edits;
+use crate::stages::forwarding::{Edits, kept};
+use crate::stages::idempotency::executed;
 use crate::stages::idempotency::settling::{self, Left};
-use crate::stages::idempotency::{answers, executed};
 use crate::stages::validation::declared_length;
 use crate::state::State;
 use pingora_http::RequestHeader;
@@ -225,7 +225,7 @@ impl Writing {
         let kept = match &collected {
             Collected::Whole(_) if keying::keeps_answers(&self.exchange) => Some(Kept {
                 status,
-                fields: answers::kept(&answering.head.headers),
+                fields: kept::kept(&answering.head.headers),
                 body: answering.seen(),
             }),
             _ => None,

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Fields that speak of the vendor's own host, or that only the gateway may write: a client that
 /// believed them would leave the gateway, or hold the vendor's session.
-fn is_vendors_own(name: &str) -> bool {
+pub(super) fn is_vendors_own(name: &str) -> bool {
     matches!(
         name,
         "set-cookie"

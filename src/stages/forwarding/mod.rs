@@ -4,6 +4,7 @@
 //! `loop-detected`.
 
 pub mod answer;
+pub mod kept;
 pub mod links;
 pub mod request;
 

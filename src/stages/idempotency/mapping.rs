@@ -10,8 +10,9 @@ use super::key::{Key, Source};
 use super::vendor_key::{Format, derive};
 use crate::model::query;
 use crate::profile::when::Pointer;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// `vendor_key`: what the vendor is sent in the place of a client's key.
@@ -76,6 +77,8 @@ pub struct Write<'a> {
     pub path: &'a str,
     /// Its query, without `?`.
     pub query: Option<&'a str>,
+    /// Its fields.
+    pub headers: &'a HeaderMap,
     /// Whether its path is one whose POST creates a record.
     pub creates: bool,
 }
@@ -110,19 +113,17 @@ pub fn map(
     vendor_key: Option<&VendorKey>,
 ) -> Mapped {
     let mut mapped = Mapped::default();
-    let mut given = write.query.map(str::to_owned);
-    for source in sources {
-        match source {
-            Source::Header(name) => mapped.remove.push(name.clone()),
-            Source::Query(name) => given = given.and_then(|query| query::without(&query, name)),
-            Source::Body(_) | Source::Path(_) => {}
-        }
-    }
+    let mut left = write.query.map(Cow::Borrowed);
     // What a client puts where the vendor looks for its key would be one, and raw.
-    match vendor_key.map(|vendor_key| &vendor_key.place) {
-        Some(Place::Header(name)) => mapped.remove.push(name.clone()),
-        Some(Place::Query(name)) => given = given.and_then(|query| query::without(&query, name)),
-        Some(Place::Body(_) | Place::Path(_)) | None => {}
+    let of_vendor = vendor_key.map(|vendor_key| vendor_key.place.as_source());
+    for source in sources.iter().chain(&of_vendor) {
+        match source {
+            Source::Header(name) if write.headers.contains_key(name) => {
+                mapped.remove.push(name.clone());
+            }
+            Source::Query(name) => left = left.and_then(|query| without(query, name)),
+            Source::Header(_) | Source::Body(_) | Source::Path(_) => {}
+        }
     }
     if let Some(key) = key {
         if key.record().is_some() {
@@ -130,16 +131,27 @@ pub fn map(
             mapped.value = Some(key.value().into());
         }
         if let Some(vendor_key) = vendor_key {
-            put(&mut mapped, &mut given, write, key, vendor_key);
+            put(&mut mapped, &mut left, write, key, vendor_key);
         }
     }
-    mapped.query = (given.as_deref() != write.query).then_some(given);
+    if left.as_deref() != write.query {
+        mapped.query = Some(left.map(Cow::into_owned));
+    }
     mapped
+}
+
+/// Borrowed where nothing is taken out: most queries hold no key.
+fn without<'q>(given: Cow<'q, str>, name: &str) -> Option<Cow<'q, str>> {
+    let is_there = query::pairs(&given).any(|(of, _)| *of == *name.as_bytes());
+    match is_there {
+        true => query::without(&given, name).map(Cow::Owned),
+        false => Some(given),
+    }
 }
 
 fn put(
     mapped: &mut Mapped,
-    given: &mut Option<String>,
+    left: &mut Option<Cow<'_, str>>,
     write: &Write<'_>,
     key: &Key,
     vendor_key: &VendorKey,
@@ -154,10 +166,10 @@ fn put(
             mapped.set.extend(vendor_key.companion.clone());
         }
         Place::Query(name) => {
-            *given = Some(match given.take() {
+            *left = Some(Cow::Owned(match left.take() {
                 Some(rest) => format!("{rest}&{name}={derived}"),
                 None => format!("{name}={derived}"),
-            });
+            }));
         }
         Place::Body(_) | Place::Path(_) if names_record => return,
         Place::Body(pointer) => mapped.member = Some(pointer.clone()),
@@ -190,11 +202,20 @@ pub fn body_with(body: &[u8], pointer: &Pointer, value: &str) -> Option<Vec<u8>>
 mod tests {
     use super::*;
     use crate::stages::idempotency::key::Record;
+    use std::sync::LazyLock;
 
     const HEX: &str = "6ecfe8e4d5b0ce8be2b1b0ad9d3c1c4e";
 
+    static FIELDS: LazyLock<HeaderMap> = LazyLock::new(|| {
+        let mut fields = HeaderMap::new();
+        fields.insert("x-request", HeaderValue::from_static("k"));
+        fields.insert("x-key", HeaderValue::from_static("k"));
+        fields
+    });
+
     fn write<'a>(method: &'a str, path: &'a str, query: Option<&'a str>) -> Write<'a> {
-        Write { client: "c", vendor: "v", method, path, query, creates: path == "/orders" }
+        let (headers, creates) = (&*FIELDS, path == "/orders");
+        Write { client: "c", vendor: "v", method, path, query, headers, creates }
     }
 
     fn vendor_key(place: Place) -> VendorKey {
@@ -228,6 +249,18 @@ mod tests {
     }
 
     #[test]
+    fn a_write_without_a_key_takes_nothing_from_the_heap() {
+        let name = HeaderName::from_static("idempotency-key");
+        let sources = [Source::Header(name), Source::Query("requestid".into())];
+        let write = write("POST", "/orders", Some("a=1&b=2"));
+        let mut mapped = None;
+        let taken = allocation_counter::measure(|| {
+            mapped = Some(map(&write, &sources, None, None));
+        });
+        assert_eq!((taken.count_total, mapped), (0, Some(Mapped::default())));
+    }
+
+    #[test]
     fn each_place_is_filled() {
         let derived = derived();
         let map = |place, query| {
@@ -236,6 +269,7 @@ mod tests {
         };
         let name = HeaderName::from_static("x-key");
         let mapped = map(Place::Header(name.clone()), None);
+        assert_eq!(mapped.remove, std::slice::from_ref(&name));
         assert_eq!(mapped.set, [(name, HeaderValue::from_str(&derived).expect("hex"))]);
         assert_eq!(mapped.value.as_deref(), Some(&*derived));
         assert_eq!(mapped.protection, None, "nobody says that the vendor remembers it");

@@ -4,7 +4,6 @@
 //! [`Decision`]; the shell acts on it and refuses with `idempotency-key-reused`,
 //! `request-in-flight`, `outcome-unknown`, `answer-not-kept`.
 
-pub mod answers;
 pub mod fingerprint;
 pub mod key;
 pub mod lookup;

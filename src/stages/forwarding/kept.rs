@@ -3,47 +3,38 @@
 //! Kept is what the vendor said of this answer; what is of one connection, one moment or one
 //! request is left out, and made anew for each replay. `Set-Cookie` and the like never come in.
 
+use super::answer::is_vendors_own;
+use super::{is_hop_by_hop, nominated};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Fields of one connection, one moment or one request, and what only the gateway may write.
-const PASSING: [&str; 24] = [
+/// Fields of one moment or one request.
+const PASSING: [&str; 14] = [
     "age",
-    "connection",
     "content-length",
     "date",
-    "forwarded",
-    "idempotency-replayed",
-    "keep-alive",
-    "proxy-authenticate",
     "proxy-authentication-info",
-    "proxy-connection",
     "proxy-status",
     "ratelimit",
     "ratelimit-policy",
     "retry-after",
     "server-timing",
-    "set-cookie",
-    "te",
     "traceparent",
     "tracestate",
     "trailer",
     "transfer-encoding",
-    "upgrade",
     "via",
-    "x-original-correlation-id",
 ];
 
 /// What is kept, in its order.
 pub fn kept(headers: &HeaderMap) -> Vec<(Box<str>, Bytes)> {
-    let named: Vec<String> = headers
-        .get_all(http::header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(|name| name.trim().to_ascii_lowercase()))
-        .collect();
-    let stays = |name: &str| !PASSING.contains(&name) && !named.iter().any(|it| it == name);
-    let fields = headers.iter().filter(|(name, _)| stays(name.as_str()));
+    let named: Vec<HeaderName> = nominated(headers).collect();
+    let stays = |name: &HeaderName| {
+        let text = name.as_str();
+        let passes = is_hop_by_hop(text) || is_vendors_own(text) || PASSING.contains(&text);
+        !passes && !named.contains(name)
+    };
+    let fields = headers.iter().filter(|(name, _)| stays(name));
     fields
         .map(|(name, value)| (name.as_str().into(), Bytes::copy_from_slice(value.as_bytes())))
         .collect()
