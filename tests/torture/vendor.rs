@@ -208,8 +208,7 @@ impl Desk {
     /// `GET /LANE/records/eid:NAME`: what it says was true when it was asked.
     async fn look_up(&self, link: &mut Link, request: &Message) -> After {
         let name = request.words().1.split_once(":").map_or("", |(_, name)| name);
-        let found = self.books.look(name);
-        let (external_id, entry) = found.unwrap_or_default();
+        let (external_id, entry) = self.books.look(name);
         let look = match self.temper() {
             Temper::Wild => temper::look(self.seed, number(&external_id), entry.looks),
             Temper::Calm | Temper::Gated(_) => Look::Answer(std::time::Duration::ZERO),

@@ -34,6 +34,8 @@ pub struct Books {
 struct Kept {
     entries: HashMap<String, Entry>,
     by_key: HashMap<String, String>,
+    /// How often each name was looked up that nothing ever came for.
+    never_came: HashMap<String, u64>,
     records: u64,
     /// What the gateway must not do, whatever comes of it.
     offenses: Vec<String>,
@@ -124,13 +126,18 @@ impl Books {
         let _ = late.wait_for(|late| *late == 0).await;
     }
 
-    /// What is known under an external id, or under a key of the gateway's.
-    pub fn look(&self, name: &str) -> Option<(String, Entry)> {
+    /// What is known under an external id, or under a key of the gateway's. Of what never came it is
+    /// only known how often it was looked up: else all of those would meet the same, for ever.
+    pub fn look(&self, name: &str) -> (String, Entry) {
         let mut kept = self.kept();
         let external_id = kept.by_key.get(name).map_or(name, |id| id).to_owned();
-        let entry = kept.entries.get_mut(&external_id)?;
-        entry.looks += 1;
-        Some((external_id, entry.clone()))
+        if let Some(entry) = kept.entries.get_mut(&external_id) {
+            entry.looks += 1;
+            return (external_id, entry.clone());
+        }
+        let looks = kept.never_came.entry(name.to_owned()).or_default();
+        *looks += 1;
+        (external_id, Entry { looks: *looks, ..Entry::default() })
     }
 
     /// What is known under an external id.
