@@ -7,7 +7,6 @@
 use crate::adapters::body::{Body, Memory, Position, Room};
 use crate::adapters::coding;
 use crate::adapters::ledger::entry::NewClaim;
-use crate::config::protection::Ambiguous as OnUnknown;
 use crate::config::{Credential, Route};
 use crate::exchange::Exchange;
 use crate::protected::Write;
@@ -17,7 +16,6 @@ use crate::stages::authorization::target;
 use crate::stages::idempotency::fingerprint::{self, Fingerprint};
 use crate::stages::idempotency::key::{self, FromHead, Key};
 use crate::stages::idempotency::mapping::{self, Mapped};
-use crate::stages::idempotency::{Ambiguous, Protection};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use std::borrow::Cow;
@@ -97,7 +95,7 @@ pub async fn read(
     let claim = claim(exchange, &route, found, fingerprint, value)?;
     let identity = claim.identity();
     let protection = exchange.mapped.as_ref().and_then(|mapped| mapped.protection);
-    let ambiguous = ambiguous(protection, &route);
+    let ambiguous = route.protection.ambiguous;
     Ok(Some(Write { identity, claim, ambiguous, protection }))
 }
 
@@ -130,16 +128,6 @@ pub fn credential(exchange: &Exchange) -> Option<Box<str>> {
     let of_rule = grant.and_then(|grant| grant.rule().credential.as_ref());
     let of_route = exchange.taken.as_ref().and_then(|taken| taken.route.credential.as_ref());
     of_rule.or(of_route).map(|name| (**name).into())
-}
-
-/// What a later call meets; acting twice is acting once only where this write's own key is in
-/// force at the vendor.
-fn ambiguous(protection: Option<Protection>, route: &Route) -> Ambiguous {
-    match (route.protection.ambiguous, protection) {
-        (OnUnknown::Retry, Some(protection)) => Ambiguous::Retry(protection),
-        (OnUnknown::Hold | OnUnknown::Retry, _) => Ambiguous::Hold,
-        (OnUnknown::Replay, _) => Ambiguous::Replay,
-    }
 }
 
 /// Whether the vendor's answers to this request may be kept: with the client's own credential

@@ -1,6 +1,7 @@
 //! Protected writes as the configuration knows them: the ledger, where keys come from, what the
 //! vendor is told of them, and how an unknown outcome is looked up.
 
+pub use crate::stages::idempotency::Ambiguous;
 pub use crate::stages::idempotency::lookup::Reconcile;
 pub use crate::stages::idempotency::mapping::{Place, VendorKey};
 
@@ -27,17 +28,6 @@ pub struct Ledger {
     pub answer_bytes_max: u64,
     /// Encrypts what is kept of answers and keys: 32 bytes.
     pub encryption_key: Option<Secret>,
-}
-
-/// What a later call meets after an unknown outcome: `idempotency_ambiguous`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ambiguous {
-    /// `outcome-unknown`.
-    Hold,
-    /// The vendor's answer, if there is one.
-    Replay,
-    /// A new attempt with the same vendor key, while that protects.
-    Retry,
 }
 
 /// Which complete answers keep a key: `idempotency_stores`.

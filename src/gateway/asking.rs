@@ -15,6 +15,7 @@ use crate::pipeline::{self, Equipped};
 use crate::profile::outcome::{HeadVerdict, PEEK_BYTES_MAX, Verdict};
 use crate::refusal::{Refusal, Unreachable};
 use crate::stages::forwarding::Edits;
+use crate::stages::idempotency::settling::Ending;
 use crate::stages::outcome::{Failure, judge};
 use crate::state::State;
 use http::{Version, header};
@@ -32,17 +33,6 @@ pub(super) struct Asking<'a> {
     pub(super) live: &'a Live,
     pub(super) request: &'a RequestHeader,
     pub(super) body: &'a Body,
-}
-
-/// How an attempt ended, as far as the vendor's acting goes: see `stages::idempotency::settling`.
-#[derive(Clone, Debug)]
-pub(super) enum Ending {
-    /// Nothing reached the vendor.
-    NotSent,
-    /// There is no complete head of an answer.
-    Lost,
-    /// It answered.
-    Answered { status: u16, verdict: Option<Verdict>, leads_away: bool, ours: bool },
 }
 
 /// What is to be done after an attempt.

@@ -1,7 +1,7 @@
 //! A protected write from its reservation on, in a task of its own: admitted, claimed, sent,
 //! settled, and only then told. A client that hangs up, a deadline or a reload never cuts it.
 
-use super::asking::{After, Asking, Ending};
+use super::asking::{After, Asking};
 use super::context::Live;
 use super::upload;
 use super::vendor_lane::{Answer, audit_if_barred};
@@ -13,13 +13,12 @@ use crate::config::protection::Stores;
 use crate::exchange::Exchange;
 use crate::keying;
 use crate::pipeline;
-use crate::profile::outcome::{Class, Executed as Acted};
 use crate::protected::claiming::{Settled, Unclaimed};
 use crate::protected::{Claimed, Reservation};
 use crate::refusal::{Executed, Invalid, Refusal};
 use crate::stages::forwarding::{Edits, kept};
 use crate::stages::idempotency::executed;
-use crate::stages::idempotency::settling::{self, Left};
+use crate::stages::idempotency::settling::{Ending, Left};
 use crate::stages::validation::declared_length;
 use crate::state::State;
 use pingora_http::RequestHeader;
@@ -192,17 +191,7 @@ impl Writing {
     fn settle(&self, ending: &Ending) -> Left {
         let route = self.exchange.taken.as_ref().map(|taken| &taken.route.protection);
         let success_only = route.is_some_and(|it| it.stores == Stores::Success);
-        let ending = match ending {
-            Ending::NotSent => settling::Ending::NotSent,
-            Ending::Lost => settling::Ending::Lost,
-            Ending::Answered { status, verdict, leads_away, ours } => settling::Ending::Answered {
-                status: *status,
-                verdict: verdict.as_ref(),
-                leads_away: *leads_away,
-                ours: *ours,
-            },
-        };
-        settling::settle(ending, success_only)
+        ending.leaves(success_only)
     }
 
     /// The vendor's answer is durable before anybody gets it.
@@ -216,7 +205,7 @@ impl Writing {
         let status = answering.head.status.as_u16();
         let left = self.settle(&ending);
         // A refusal that says that it was done before is no refusal: its status would mislead.
-        let told = if says_done(&ending) { None } else { Some(status) };
+        let told = if ending.is_done() { None } else { Some(status) };
         let collected = match left {
             // Nothing is kept of it.
             Left::Free => Collected::Over,
@@ -290,13 +279,6 @@ impl Writing {
             }
         }
     }
-}
-
-/// Whether the vendor says that it acted, whatever the status is.
-fn says_done(ending: &Ending) -> bool {
-    let Ending::Answered { verdict: Some(verdict), .. } = ending else { return false };
-    verdict.executed == Some(Acted::Yes)
-        || matches!(verdict.class, Class::Duplicate | Class::AlreadyDone)
 }
 
 /// Nobody listened any more: what came of it is said in the log, and found under its key.

@@ -125,16 +125,10 @@ impl Protected {
         let Ok(entry) = self.book.look(write.identity).await else { return Reserved::Unavailable };
         let writable = self.book.now();
         let known = entry.as_ref().map(Entry::known);
-        // A ledger that can't be written knows no time; then nothing is made again.
-        let (now, ambiguous) = match writable {
-            Some(now) => (now, write.ambiguous),
-            None => (Moment::default(), without_retry(write.ambiguous)),
-        };
-        // The vendor knows the first attempt by what it was sent, and by nothing else.
-        let ambiguous = match entry.as_ref().is_none_or(|entry| sent_alike(&entry.of, write)) {
-            true => ambiguous,
-            false => without_retry(ambiguous),
-        };
+        // A ledger that can't be written knows no time; and the vendor knows the first attempt by
+        // what it was sent, and by nothing else.
+        let alike = entry.as_ref().is_none_or(|entry| sent_alike(&entry.of, write));
+        let protection = write.protection.filter(|_| alike).zip(writable);
         let again = entry
             .as_ref()
             .map(|entry| InDoubt { claim: entry.claim, first_sent: entry.first_claimed });
@@ -143,8 +137,8 @@ impl Protected {
             let write = write.clone();
             Reserved::Ours(Reservation { write, again, _place: place })
         };
-        match decide(known.as_ref(), write.claim.fingerprint, ambiguous, now) {
-            Decision::Fresh | Decision::Again if writable.is_none() => Reserved::Unavailable,
+        match decide(known.as_ref(), write.claim.fingerprint, write.ambiguous, protection) {
+            Decision::Fresh if writable.is_none() => Reserved::Unavailable,
             Decision::Fresh => ours(None),
             Decision::Again => ours(again),
             Decision::Replay => self.replay(write, entry).await,
@@ -178,11 +172,4 @@ impl Protected {
 fn sent_alike(first: &NewClaim, write: &Write) -> bool {
     let NewClaim { vendor_key, credential, .. } = &write.claim;
     (&first.vendor_key, &first.credential) == (vendor_key, credential)
-}
-
-fn without_retry(ambiguous: Ambiguous) -> Ambiguous {
-    match ambiguous {
-        Ambiguous::Retry(_) => Ambiguous::Hold,
-        other => other,
-    }
 }

@@ -17,7 +17,7 @@ use fingerprint::Fingerprint;
 use key::Key;
 use std::time::Duration;
 
-/// What the ledger knows of a key; a released key is known no more.
+/// What the ledger knows of a key; one that was freed is known no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
     /// Of the request that came with the key first.
@@ -45,8 +45,6 @@ pub enum State {
         /// Whether an answer of the vendor's is kept that leaves it open.
         answer: bool,
     },
-    /// The vendor certainly did not act: the key is free.
-    Released,
 }
 
 /// What a later call meets after an unknown outcome: `idempotency_ambiguous`.
@@ -56,8 +54,8 @@ pub enum Ambiguous {
     Hold,
     /// The vendor's answer, if there is one.
     Replay,
-    /// A new attempt with the vendor's own key, for as long as that protects.
-    Retry(Protection),
+    /// A new attempt with the same vendor key, while that protects.
+    Retry,
 }
 
 /// How long a second attempt can't act twice.
@@ -102,34 +100,31 @@ pub enum Decision {
     },
 }
 
-/// Decides what a write with this fingerprint meets.
+/// Decides what a write with this fingerprint meets. `protection`: how long another attempt of it
+/// can't act twice, and since when it is asked; `None`: nobody says that it can't.
 pub fn decide(
     known: Option<&Known>,
     fingerprint: Fingerprint,
     ambiguous: Ambiguous,
-    now: Moment,
+    protection: Option<(Protection, Moment)>,
 ) -> Decision {
     let Some(known) = known else { return Decision::Fresh };
-    if known.state == State::Released {
-        return Decision::Fresh;
-    }
     // Before anything is said of the first request: its answer is not this one's.
     if known.fingerprint != fingerprint {
         return Decision::Mismatch;
     }
     match known.state {
-        State::Released => Decision::Fresh,
         State::InFlight => Decision::InFlight,
         State::Answered { kept: true, .. } => Decision::Replay,
         State::Answered { status, kept: false } => Decision::NotKept { executed: executed(status) },
-        State::Unknown { first_sent, answer } => match ambiguous {
-            Ambiguous::Replay if answer => Decision::Replay,
-            Ambiguous::Hold | Ambiguous::Replay => Decision::Unknown,
-            Ambiguous::Retry(protection) => match protects(protection, first_sent, now) {
-                true => Decision::Again,
-                false => Decision::Unknown,
-            },
-        },
+        State::Unknown { first_sent, answer } => {
+            let protected = protection.is_some_and(|(it, now)| protects(it, first_sent, now));
+            match ambiguous {
+                Ambiguous::Replay if answer => Decision::Replay,
+                Ambiguous::Retry if protected => Decision::Again,
+                Ambiguous::Hold | Ambiguous::Replay | Ambiguous::Retry => Decision::Unknown,
+            }
+        }
     }
 }
 
@@ -214,16 +209,22 @@ mod tests {
     #[test]
     fn what_a_write_meets() {
         use Ambiguous::{Hold, Replay, Retry};
-        let window = Retry(Protection::Window(HOUR * 24));
-        let all = [Hold, Replay, window, Retry(Protection::Upsert)];
+        let (window, upsert) = (Protection::Window(HOUR * 24), Protection::Upsert);
+        let all = [
+            (Hold, Some(upsert)),
+            (Replay, Some(upsert)),
+            (Retry, Some(window)),
+            (Retry, Some(upsert)),
+            (Retry, None),
+        ];
         let answered = |status, kept| State::Answered { status, kept };
         let unknown = |answer| State::Unknown { first_sent: at(100), answer };
-        let same = |decision| [decision; 4];
+        let same = |decision| [decision; 5];
+        let (open, again, replay) = (Decision::Unknown, Decision::Again, Decision::Replay);
         let (executed, not_executed) =
             (Decision::NotKept { executed: true }, Decision::NotKept { executed: false });
         for (state, now, expected) in [
             (None, at(100), same(Decision::Fresh)),
-            (Some(State::Released), at(100), same(Decision::Fresh)),
             (Some(State::InFlight), at(100), same(Decision::InFlight)),
             (Some(answered(Some(201), true)), at(100), same(Decision::Replay)),
             (Some(answered(Some(422), true)), at(100), same(Decision::Replay)),
@@ -232,38 +233,23 @@ mod tests {
             (Some(answered(Some(303), false)), at(100), same(executed)),
             (Some(answered(None, false)), at(100), same(executed)),
             (Some(answered(Some(400), false)), at(100), same(not_executed)),
-            (
-                Some(unknown(false)),
-                at(123),
-                [Decision::Unknown, Decision::Unknown, Decision::Again, Decision::Again],
-            ),
-            (
-                Some(unknown(true)),
-                at(123),
-                [Decision::Unknown, Decision::Replay, Decision::Again, Decision::Again],
-            ),
-            (
-                Some(unknown(true)),
-                at(124),
-                [Decision::Unknown, Decision::Replay, Decision::Unknown, Decision::Again],
-            ),
+            (Some(unknown(false)), at(123), [open, open, again, again, open]),
+            (Some(unknown(true)), at(123), [open, replay, again, again, open]),
+            (Some(unknown(true)), at(124), [open, replay, open, again, open]),
             // The clocks contradict each other.
-            (
-                Some(unknown(false)),
-                at(99),
-                [Decision::Unknown, Decision::Unknown, Decision::Unknown, Decision::Again],
-            ),
+            (Some(unknown(false)), at(99), [open, open, open, again, open]),
         ] {
             let known = state.map(|state| Known { fingerprint: fingerprint("a"), state });
-            let decisions =
-                all.map(|ambiguous| decide(known.as_ref(), fingerprint("a"), ambiguous, now));
-            assert_eq!(decisions, expected, "{state:?}");
-            let free = matches!(state, None | Some(State::Released));
-            for ambiguous in all {
-                let other = decide(known.as_ref(), fingerprint("b"), ambiguous, now);
-                let mismatch = if free { Decision::Fresh } else { Decision::Mismatch };
-                assert_eq!(other, mismatch, "{state:?} with another request");
-            }
+            let decided = |of: &str| {
+                let of = fingerprint(of);
+                all.map(|(ambiguous, protection)| {
+                    let protection = protection.map(|protection| (protection, now));
+                    decide(known.as_ref(), of, ambiguous, protection)
+                })
+            };
+            assert_eq!(decided("a"), expected, "{state:?}");
+            let other = if state.is_none() { Decision::Fresh } else { Decision::Mismatch };
+            assert_eq!(decided("b"), same(other), "{state:?} with another request");
         }
     }
 

@@ -6,8 +6,8 @@
 use crate::profile::outcome::{Class, Executed, Verdict};
 
 /// How an attempt ended, as far as the vendor's acting goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
     /// Nothing of it reached the vendor, or HTTP/2 proves it unprocessed.
     NotSent,
     /// It was sent, and there is no complete head of an answer to it.
@@ -17,7 +17,7 @@ pub enum Ending<'a> {
         /// The status.
         status: u16,
         /// What its matchers say.
-        verdict: Option<&'a Verdict>,
+        verdict: Option<Verdict>,
         /// Whether it is a redirect that leads away from the vendor.
         leads_away: bool,
         /// Whether a 401 speaks of the gateway's credential, and not of the client's.
@@ -36,37 +36,40 @@ pub enum Left {
     Doubt,
 }
 
-/// Decides it. `success_only`: a complete 4xx answer frees the key.
-pub fn settle(ending: Ending<'_>, success_only: bool) -> Left {
-    let (status, verdict, leads_away, ours) = match ending {
-        Ending::NotSent => return Left::Free,
-        Ending::Lost => return Left::Doubt,
-        Ending::Answered { status, verdict, leads_away, ours } => {
-            (status, verdict, leads_away, ours)
+impl Ending {
+    /// Decides what it leaves. `success_only`: a complete 4xx answer frees the key.
+    pub fn leaves(&self, success_only: bool) -> Left {
+        let (status, verdict, leads_away, ours) = match self {
+            Ending::NotSent => return Left::Free,
+            Ending::Lost => return Left::Doubt,
+            Ending::Answered { status, verdict, leads_away, ours } => {
+                (*status, verdict.as_ref(), *leads_away, *ours)
+            }
+        };
+        if verdict.is_some_and(Verdict::certainly_unexecuted) {
+            return Left::Free;
         }
-    };
-    if verdict.is_some_and(Verdict::certainly_unexecuted) {
-        return Left::Free;
+        let answered = match verdict.and_then(|verdict| verdict.executed) {
+            Some(Executed::Yes) => true,
+            Some(Executed::Unknown) => false,
+            Some(Executed::No) | None => says_so(status, verdict, leads_away),
+        };
+        match status {
+            _ if !answered => Left::Doubt,
+            // The vendor did not let the gateway in: it did nothing.
+            401 if ours && verdict.is_none() => Left::Free,
+            400..=499 if success_only && !self.is_done() => Left::Free,
+            _ => Left::Answer,
+        }
     }
-    let answered = match verdict.and_then(|verdict| verdict.executed) {
-        Some(Executed::Yes) => true,
-        Some(Executed::Unknown) => false,
-        Some(Executed::No) | None => says_so(status, verdict, leads_away),
-    };
-    match status {
-        _ if !answered => Left::Doubt,
-        // The vendor did not let the gateway in: it did nothing.
-        401 if ours && verdict.is_none() => Left::Free,
-        400..=499 if success_only && !acted(verdict) => Left::Free,
-        _ => Left::Answer,
-    }
-}
 
-/// Whether its matcher says that the vendor acted, now or before.
-fn acted(verdict: Option<&Verdict>) -> bool {
-    verdict.is_some_and(|verdict| {
-        verdict.executed == Some(Executed::Yes) || verdict.class == Class::AlreadyDone
-    })
+    /// Whether its matcher says that the vendor acted, now or before, whatever the status is: a
+    /// status that says otherwise would mislead.
+    pub fn is_done(&self) -> bool {
+        let Ending::Answered { verdict: Some(verdict), .. } = self else { return false };
+        verdict.executed == Some(Executed::Yes)
+            || matches!(verdict.class, Class::Duplicate | Class::AlreadyDone)
+    }
 }
 
 /// Whether the answer tells what became of the write.
@@ -97,8 +100,8 @@ mod tests {
     }
 
     fn of(status: u16, verdict: Option<&Verdict>, success_only: bool) -> Left {
-        let (leads_away, ours) = (false, true);
-        settle(Ending::Answered { status, verdict, leads_away, ours }, success_only)
+        let (verdict, leads_away, ours) = (verdict.cloned(), false, true);
+        Ending::Answered { status, verdict, leads_away, ours }.leaves(success_only)
     }
 
     #[test]
@@ -156,24 +159,28 @@ mod tests {
         for (class, executed, expected) in [
             (Class::Duplicate, Some(Executed::Yes), Left::Answer),
             (Class::AlreadyDone, None, Left::Answer),
-            (Class::Duplicate, None, Left::Free),
+            (Class::Duplicate, None, Left::Answer),
             (Class::Business, None, Left::Free),
         ] {
-            assert_eq!(of(409, Some(&verdict(class, executed, 409)), true), expected, "{class:?}");
+            let verdict = verdict(class, executed, 409);
+            assert_eq!(of(409, Some(&verdict), true), expected, "{class:?}");
+            let (leads_away, ours) = (false, true);
+            let ending = Ending::Answered { status: 409, verdict: Some(verdict), leads_away, ours };
+            assert_eq!(ending.is_done(), expected == Left::Answer, "{class:?}");
         }
     }
 
     #[test]
     fn what_was_not_sent_is_free_and_what_was_lost_is_not() {
-        assert_eq!(settle(Ending::NotSent, false), Left::Free);
-        assert_eq!(settle(Ending::Lost, true), Left::Doubt);
+        assert_eq!(Ending::NotSent.leaves(false), Left::Free);
+        assert_eq!(Ending::Lost.leaves(true), Left::Doubt);
         let redirect =
             |verdict| Ending::Answered { status: 302, verdict, leads_away: true, ours: true };
-        assert_eq!(settle(redirect(None), false), Left::Doubt);
+        assert_eq!(redirect(None).leaves(false), Left::Doubt);
         let business = verdict(Class::Business, None, 302);
-        assert_eq!(settle(redirect(Some(&business)), false), Left::Answer);
+        assert_eq!(redirect(Some(business)).leaves(false), Left::Answer);
         let theirs =
             Ending::Answered { status: 401, verdict: None, leads_away: false, ours: false };
-        assert_eq!(settle(theirs, false), Left::Answer);
+        assert_eq!(theirs.leaves(false), Left::Answer);
     }
 }
