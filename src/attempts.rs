@@ -131,13 +131,10 @@ fn paused(exchange: &Exchange, desk: &Desk) -> Option<Instant> {
 
 /// The parts of the vendor that a request needs.
 fn parts(exchange: &Exchange) -> [Part; 3] {
-    let grant = exchange.access.as_ref().and_then(|access| access.grant.as_ref());
-    let of_rule = grant.and_then(|grant| grant.rule().credential.clone());
     let taken = exchange.taken.as_ref();
-    let credential = of_rule.or_else(|| taken?.route.credential.clone());
     let path = taken.map_or("", |taken| taken.matched.rest(&exchange.arrival.path));
     [
-        Part::Credential(credential),
+        Part::Credential(exchange.credential_name().cloned()),
         Part::Endpoint(endpoint(&exchange.arrival.method, path)),
         Part::Resource(path.to_owned()),
     ]

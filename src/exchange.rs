@@ -188,6 +188,19 @@ impl Exchange {
         self.taken.as_ref()?.route.credential(grant.rule().credential.as_ref())
     }
 
+    /// Its name, if it is not the vendor's own one.
+    pub fn credential_name(&self) -> Option<&Arc<str>> {
+        let grant = self.access.as_ref().and_then(|access| access.grant.as_ref());
+        let of_rule = grant.and_then(|grant| grant.rule().credential.as_ref());
+        of_rule.or_else(|| self.taken.as_ref()?.route.credential.as_ref())
+    }
+
+    /// Whether the vendor sees the gateway's credential, and not the client's own: then its 401 is
+    /// about the gateway, and what it answers may be kept.
+    pub fn shows_our_credential(&self) -> bool {
+        !matches!(self.credential(), Some(Credential::Passthrough))
+    }
+
     /// What the request shares with others at its vendor; `None` before it has a route, and where
     /// nothing is served.
     pub fn desk(&self) -> Option<Arc<Desk>> {

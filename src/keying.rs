@@ -7,7 +7,7 @@
 use crate::adapters::body::{Body, Memory, Position, Room};
 use crate::adapters::coding;
 use crate::adapters::ledger::entry::NewClaim;
-use crate::config::{Credential, Route};
+use crate::config::Route;
 use crate::exchange::Exchange;
 use crate::protected::Write;
 use crate::refusal::Refusal;
@@ -117,23 +117,8 @@ fn claim(
         route: (*route.name).into(),
         method: arrival.method.as_str().into(),
         path: rest(exchange).into(),
-        credential: credential(exchange),
+        credential: exchange.credential_name().map(|name| (**name).into()),
     })
-}
-
-/// Name of the vendor's credential that the request is sent with now, if it is not the vendor's own
-/// one.
-pub fn credential(exchange: &Exchange) -> Option<Box<str>> {
-    let grant = exchange.access.as_ref().and_then(|access| access.grant.as_ref());
-    let of_rule = grant.and_then(|grant| grant.rule().credential.as_ref());
-    let of_route = exchange.taken.as_ref().and_then(|taken| taken.route.credential.as_ref());
-    of_rule.or(of_route).map(|name| (**name).into())
-}
-
-/// Whether the vendor's answers to this request may be kept: with the client's own credential
-/// they are nobody else's business.
-pub fn keeps_answers(exchange: &Exchange) -> bool {
-    !matches!(exchange.credential(), Some(Credential::Passthrough))
 }
 
 fn map(exchange: &Exchange, route: &Route, headers: &HeaderMap, key: Option<&Key>) -> Mapped {

@@ -1,7 +1,7 @@
 //! What an answer of the vendor means: to the record, to the pool and the circuit, to the client.
 
 use crate::attempts::{Held, Next};
-use crate::config::{Credential, Route};
+use crate::config::Route;
 use crate::exchange::{Arrival, Exchange};
 use crate::model::rates::retry_after_seconds;
 use crate::profile::outcome::Verdict;
@@ -50,7 +50,7 @@ pub fn observe(
         let left = throttled.until.saturating_duration_since(Instant::now());
         return Err(Refusal::VendorPaused(retry_after_seconds(left)));
     }
-    let passthrough = matches!(exchange.credential(), Some(Credential::Passthrough));
+    let passthrough = !exchange.shows_our_credential();
     let Some(taken) = &exchange.taken else { return Err(Refusal::GatewayFault) };
     let base = &taken.route.vendor.base_url;
     let place = place(&exchange.arrival, &taken.route);

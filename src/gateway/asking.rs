@@ -8,7 +8,7 @@ use crate::adapters::coding;
 use crate::adapters::entropy;
 use crate::adapters::vendor_client::{Answering, Lost, Way, failures};
 use crate::attempts::{Held, Next};
-use crate::config::{Credential, Vendor};
+use crate::config::Vendor;
 use crate::exchange::Exchange;
 use crate::observation::Seen;
 use crate::pipeline::{self, Equipped};
@@ -105,7 +105,7 @@ impl Asking<'_> {
         let seen = Seen { status, headers, verdict: verdict.clone(), replayable: true };
         let observed = pipeline::observe(exchange, seen, held, &date);
         let leads_away = matches!(&observed, Err(Refusal::VendorRedirectRefused));
-        let ours = !matches!(exchange.credential(), Some(Credential::Passthrough));
+        let ours = exchange.shows_our_credential();
         let ending = match &observed {
             // It does not speak HTTP: whatever it said is not to be believed.
             Err(Refusal::VendorResponseInvalid(_)) => Ending::Lost,
@@ -181,10 +181,7 @@ impl Asking<'_> {
         let now = Instant::now();
         let taken = exchange.taken.as_ref()?;
         let vendor = &taken.route.vendor;
-        let mut peer = self.live.peers.resolved(vendor, taken.reads, number, left).await?;
-        let connect = vendor.timeouts.connect.min(left);
-        peer.options.connection_timeout = Some(connect);
-        peer.options.total_connection_timeout = Some(connect);
+        let peer = self.live.peers.resolved(vendor, taken.reads, number, left).await?;
         let response = vendor.timeouts.response;
         let after = if runs_on { response } else { Duration::ZERO };
         Some(Way { peer, response, deadline: (now + left + after).into() })

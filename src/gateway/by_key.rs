@@ -2,7 +2,7 @@
 //! reserved, and runs to its end in a task of its own, whatever becomes of its client.
 
 use super::context::Ctx;
-use super::edits::{append_server_timing, apply_to_response, has_no_body};
+use super::edits::{apply_to_response, has_no_body, tell_of_request};
 use super::hooks::Hooks;
 use super::vendor_lane::hangs_up;
 use super::writing::{Progress, Told, UNCLAIMED, Writing};
@@ -169,12 +169,7 @@ impl Hooks {
         if let Ok(original) = HeaderValue::from_str(&replay.original) {
             head.insert_header(ORIGINAL, original)?;
         }
-        for (name, value) in exchange.limit_fields(&self.state.clock, None) {
-            head.insert_header(name, value)?;
-        }
-        if exchange.snapshot.config.server.server_timing {
-            append_server_timing(&mut head, exchange, Instant::now())?;
-        }
+        tell_of_request(&mut head, exchange, &self.state.clock)?;
         ctx.status = answer.status;
         let body = if has_no_body(&head) { Bytes::new() } else { answer.body.clone() };
         ctx.bytes_out = body.len() as u64;

@@ -1,5 +1,6 @@
 //! Applies what the rooms decided to pingora's heads.
 
+use crate::adapters::clock::Clock;
 use crate::exchange::Exchange;
 use crate::stages::forwarding::Edits;
 use bytes::Bytes;
@@ -39,8 +40,24 @@ pub fn apply_to_response(response: &mut ResponseHeader, edits: Edits) -> Result<
     Ok(())
 }
 
+/// Puts into an answer's head what the gateway tells with every answer that is not its own: what is
+/// left of the client's limits, and how long all took.
+pub fn tell_of_request(
+    response: &mut ResponseHeader,
+    exchange: &Exchange,
+    clock: &Clock,
+) -> Result<()> {
+    for (name, value) in exchange.limit_fields(clock, Some(&response.headers)) {
+        response.insert_header(name, value)?;
+    }
+    match exchange.snapshot.config.server.server_timing {
+        true => append_server_timing(response, exchange, Instant::now()),
+        false => Ok(()),
+    }
+}
+
 /// Says how long the vendor and the gateway took (W3C Server Timing), in milliseconds.
-pub fn append_server_timing(
+fn append_server_timing(
     response: &mut ResponseHeader,
     exchange: &Exchange,
     now: Instant,

@@ -5,8 +5,7 @@ use super::connection::{Closing, Line};
 use super::context::{Ctx, Live};
 use super::downstream::Downstream;
 use super::edits::{
-    append_server_timing, apply_to_request, apply_to_response, declare_empty_body, has_no_body,
-    unchunk,
+    apply_to_request, apply_to_response, declare_empty_body, has_no_body, tell_of_request, unchunk,
 };
 use super::front::STREAM;
 use super::{arrival, lane};
@@ -157,9 +156,6 @@ impl ProxyHttp for Hooks {
             ctx.pending = Some(Refusal::VendorUnreachable(Unreachable::NameUnresolved));
             return Err(refused());
         };
-        let connect = vendor.timeouts.connect.min(left);
-        peer.options.connection_timeout = Some(connect);
-        peer.options.total_connection_timeout = Some(connect);
         peer.options.read_timeout = Some(vendor.timeouts.response.min(left));
         if !session.as_downstream_mut().is_body_done() {
             let connection = ctx.connection();
@@ -292,15 +288,8 @@ impl ProxyHttp for Hooks {
                 return Err(refused());
             }
         };
-        let of_limits = exchange.limit_fields(&self.state.clock, Some(&response.headers));
         apply_to_response(response, edits)?;
-        for (name, value) in of_limits {
-            response.insert_header(name, value)?;
-        }
-        if exchange.snapshot.config.server.server_timing {
-            append_server_timing(response, exchange, Instant::now())?;
-        }
-        Ok(())
+        tell_of_request(response, exchange, &self.state.clock)
     }
 
     async fn response_filter(

@@ -4,12 +4,11 @@ use super::answers::refused;
 use super::arrival;
 use super::context::Ctx;
 use super::hooks::Hooks;
-use super::vendor_lane::hangs_up;
+use super::vendor_lane::{audit_if_barred, hangs_up};
 use crate::attempts::Held;
 use crate::exchange::Exchange;
 use crate::pipeline;
 use crate::profile::outcome::{HeadVerdict, Verdict};
-use crate::settlement;
 use crate::stages::idempotency::key::FromHead;
 use crate::state::State;
 use http::HeaderMap;
@@ -79,9 +78,7 @@ impl Hooks {
             }
         };
         admitted.map_err(|refusal| {
-            if exchange.access.as_ref().is_some_and(|access| access.barred.is_some()) {
-                settlement::audit(&self.state, exchange);
-            }
+            audit_if_barred(&self.state, exchange);
             ctx.pending = Some(refusal);
             refused()
         })

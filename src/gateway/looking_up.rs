@@ -2,8 +2,7 @@
 //! names, sent by the gateway itself, until it says something or a person does (INTERFACE §6.8).
 
 use super::context::Live;
-use super::own_request::{self, Heard, OURSELVES, Question};
-use super::probing::place;
+use super::own_request::{self, Heard, Question, place};
 use crate::adapters::coding;
 use crate::adapters::ledger::entry::{Answer, Change, Entry, Outcome, Settlement, Standing};
 use crate::adapters::vendor_client::Answering;
@@ -11,7 +10,6 @@ use crate::config::protection::Reconcile;
 use crate::config::{Credential, Vendor};
 use crate::model::limits::Priority;
 use crate::profile::outcome::PEEK_BYTES_MAX;
-use crate::stages::admission::Ticket;
 use crate::stages::forwarding::kept;
 use crate::stages::idempotency::{Finding, LookedUp, find};
 use crate::state::State;
@@ -192,16 +190,8 @@ async fn one(state: &State, live: &Live, id: i64) -> Came {
     let Some(credential) = credential(&look.vendor, entry.of.credential.as_deref()) else {
         return Came::Over;
     };
-    let ticket = Ticket {
-        client: Arc::from(OURSELVES),
-        share: 1,
-        priority: Priority::Normal,
-        writes: false,
-    };
-    let deadline = Instant::now() + PATIENCE;
-    let Ok(mut slot) = look.desk.pool.slot(&ticket, false, deadline).await else {
-        return Came::Hindered;
-    };
+    let slot = own_request::slot(&look.desk, Priority::Normal, PATIENCE).await;
+    let Some(mut slot) = slot else { return Came::Hindered };
     let Ok(permit) = look.desk.circuit.permit(true) else { return Came::Hindered };
     let question = Question {
         vendor: &look.vendor,

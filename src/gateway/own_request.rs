@@ -9,20 +9,23 @@ use crate::adapters::vendor_client::{Answering, Lost, Way};
 use crate::attempts;
 use crate::circuits::Permit;
 use crate::config::{Credential, Vendor};
+use crate::model::limits::Priority;
 use crate::pools::Slot;
 use crate::profile::outcome::Verdict as Outcome;
-use crate::stages::admission::Ended;
+use crate::stages::admission::{Ended, Ticket};
 use crate::stages::circuit::Verdict;
 use crate::stages::correlation::CORRELATION_ID;
 use crate::stages::forwarding::request;
 use crate::stages::outcome::Failure;
 use crate::state::State;
+use crate::vendors::Desk;
 use http::{HeaderValue, header};
 use pingora_http::RequestHeader;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the gateway calls itself in a vendor's queue.
-pub(super) const OURSELVES: &str = "erpgate";
+const OURSELVES: &str = "erpgate";
 
 /// A request that reads.
 pub(super) struct Question<'a> {
@@ -43,6 +46,19 @@ pub(super) enum Heard {
     Failure,
     /// A vendor that has too much to do.
     TurnedAway,
+}
+
+/// What the requests of a route share, and its vendor.
+pub(super) fn place(live: &Live, route: usize) -> Option<(Arc<Desk>, Arc<Vendor>)> {
+    let desk = live.snapshot.desks.get()?.get(route)?.clone();
+    Some((desk, live.snapshot.config.routes.get(route)?.vendor.clone()))
+}
+
+/// Waits for a slot like anybody else, because the vendor's limit holds for it too; `None`: there
+/// was none in time.
+pub(super) async fn slot(desk: &Desk, priority: Priority, patience: Duration) -> Option<Slot> {
+    let ticket = Ticket { client: Arc::from(OURSELVES), share: 1, priority, writes: false };
+    desk.pool.slot(&ticket, false, Instant::now() + patience).await.ok()
 }
 
 /// Asks, and tells the pool and the circuit how that went.
@@ -93,10 +109,7 @@ async fn send(
     let deadline = Instant::now() + *patience;
     let head = head(question).ok_or(None)?;
     let peer = live.peers.resolved(vendor, true, 0, *patience).await;
-    let mut peer = peer.ok_or(None)?;
-    let connect = vendor.timeouts.connect.min(*patience);
-    peer.options.connection_timeout = Some(connect);
-    peer.options.total_connection_timeout = Some(connect);
+    let peer = peer.ok_or(None)?;
     let way = Way { peer, response: *patience, deadline: deadline.into() };
     let body = Body::empty(state.buffers.clone());
     let mut answering = state.client.send(way, head, &body).await.map_err(Some)?;

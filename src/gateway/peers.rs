@@ -62,8 +62,8 @@ impl Peers {
 }
 
 impl Peers {
-    /// The same, waiting for the name's first look-up where it has to be, but no longer than
-    /// `left`.
+    /// The same, with the time that its connection may take, waiting for the name's first look-up
+    /// where it has to be, but no longer than `left`.
     pub async fn resolved(
         &self,
         vendor: &Vendor,
@@ -71,14 +71,18 @@ impl Peers {
         attempt: usize,
         left: Duration,
     ) -> Option<Box<HttpPeer>> {
-        let candidate = self.candidate(&vendor.name, reads, attempt);
-        if candidate.is_some() {
-            return candidate;
-        }
         let patience = vendor.timeouts.connect.min(left);
-        // Unresolved when the time is up: the next line says so.
-        let _ = tokio::time::timeout(patience, self.target(&vendor.name)?.first_lookup()).await;
-        self.candidate(&vendor.name, reads, attempt)
+        let mut candidate = self.candidate(&vendor.name, reads, attempt);
+        if candidate.is_none() {
+            // Unresolved when the time is up: the next line says so.
+            let lookup = self.target(&vendor.name)?.first_lookup();
+            let _ = tokio::time::timeout(patience, lookup).await;
+            candidate = self.candidate(&vendor.name, reads, attempt);
+        }
+        let mut peer = candidate?;
+        peer.options.connection_timeout = Some(patience);
+        peer.options.total_connection_timeout = Some(patience);
+        Some(peer)
     }
 }
 

@@ -2,17 +2,16 @@
 //! itself, so that no client's request has to find out.
 
 use super::context::Live;
-use super::own_request::{self, Heard, OURSELVES, Question};
+use super::own_request::{self, Heard, Question, place};
 use crate::circuits::Permit;
 use crate::config::Vendor;
 use crate::model::limits::Priority;
-use crate::stages::admission::Ticket;
 use crate::state::State;
 use crate::vendors::Desk;
 use arc_swap::ArcSwap;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often it is looked whether a probe is due.
 const LOOK: Duration = Duration::from_millis(100);
@@ -39,13 +38,7 @@ pub async fn probe(state: Arc<State>, live: Arc<ArcSwap<Live>>) {
     }
 }
 
-/// What the requests of a route share, and its vendor.
-pub(super) fn place(live: &Live, route: usize) -> Option<(Arc<Desk>, Arc<Vendor>)> {
-    let desk = live.snapshot.desks.get()?.get(route)?.clone();
-    Some((desk, live.snapshot.config.routes.get(route)?.vendor.clone()))
-}
-
-/// One probe. It takes a slot like any request: the vendor's limit holds for it too.
+/// One probe.
 async fn one(
     state: Arc<State>,
     live: Arc<Live>,
@@ -54,11 +47,8 @@ async fn one(
     permit: Permit,
 ) {
     let Some(target) = vendor.handling.circuit.probe.as_deref() else { return };
-    let deadline = Instant::now() + PATIENCE;
-    let ticket =
-        Ticket { client: Arc::from(OURSELVES), share: 1, priority: Priority::High, writes: false };
     // A pool that is full or paused says nothing about the vendor: the permit is handed back.
-    let Ok(mut slot) = desk.pool.slot(&ticket, false, deadline).await else { return };
+    let Some(mut slot) = own_request::slot(&desk, Priority::High, PATIENCE).await else { return };
     let question = Question {
         vendor: &vendor,
         method: "GET",

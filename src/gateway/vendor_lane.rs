@@ -7,7 +7,7 @@
 
 use super::asking::{After, Asking};
 use super::context::Ctx;
-use super::edits::{append_server_timing, apply_to_response, has_no_body};
+use super::edits::{apply_to_response, has_no_body, tell_of_request};
 use super::hooks::Hooks;
 use super::upload;
 use crate::adapters::body::Memory;
@@ -122,13 +122,7 @@ impl Hooks {
         let mut head = answering.head.clone();
         apply_to_response(&mut head, edits)?;
         if let Some(exchange) = ctx.exchange.as_ref() {
-            let of_limits = exchange.limit_fields(&self.state.clock, Some(&answering.head.headers));
-            for (name, value) in of_limits {
-                head.insert_header(name, value)?;
-            }
-            if exchange.snapshot.config.server.server_timing {
-                append_server_timing(&mut head, exchange, Instant::now())?;
-            }
+            tell_of_request(&mut head, exchange, &self.state.clock)?;
         }
         let bodiless = session.req_header().method == Method::HEAD || has_no_body(&head);
         if bodiless {

@@ -6,12 +6,11 @@ use super::context::Live;
 use super::upload;
 use super::vendor_lane::{Answer, audit_if_barred};
 use crate::adapters::body::{Body, Memory};
-use crate::adapters::ledger::entry::{Answer as Kept, Doubt, Settlement};
+use crate::adapters::ledger::entry::{Answer as Kept, Settlement};
 use crate::adapters::vendor_client::{Answering, Lost};
 use crate::attempts::Held;
 use crate::config::protection::Stores;
 use crate::exchange::Exchange;
-use crate::keying;
 use crate::pipeline;
 use crate::protected::claiming::{Settled, Unclaimed};
 use crate::protected::{Claimed, Reservation};
@@ -116,7 +115,9 @@ impl Writing {
                 }
             };
             // The policies may give it another one by now.
-            if !reservation.is_sent_with(keying::credential(&self.exchange)) {
+            if !reservation
+                .is_sent_with(self.exchange.credential_name().map(|name| (**name).into()))
+            {
                 return Some(Told::Refused(self.exchange.honest(Refusal::OutcomeUnknown)));
             }
             let claimed = match self.state.protected.claim(&reservation).await {
@@ -183,7 +184,7 @@ impl Writing {
     fn without_answer(&self, ending: &Ending) -> Settled {
         match self.settle(ending) {
             Left::Free => Settled::Free,
-            Left::Doubt => Settled::Doubt(Doubt::default()),
+            Left::Doubt => Settled::Doubt(None),
             Left::Answer => Settled::Answered(Settlement::NotKept(self.exchange.vendor.status)),
         }
     }
@@ -212,7 +213,7 @@ impl Writing {
             Left::Answer | Left::Doubt => self.collect(&mut answering).await,
         };
         let kept = match &collected {
-            Collected::Whole(_) if keying::keeps_answers(&self.exchange) => Some(Kept {
+            Collected::Whole(_) if self.exchange.shows_our_credential() => Some(Kept {
                 status,
                 fields: kept::kept(&answering.head.headers),
                 body: answering.seen(),
@@ -223,7 +224,7 @@ impl Writing {
             (Left::Free, _) => Settled::Free,
             (Left::Answer, Some(answer)) => Settled::Answered(Settlement::Kept(answer)),
             (Left::Answer, None) => Settled::Answered(Settlement::NotKept(told)),
-            (Left::Doubt, answer) => Settled::Doubt(Doubt { answer }),
+            (Left::Doubt, answer) => Settled::Doubt(answer),
         };
         // The vendor's body is read to its end: somebody else may have the slot.
         let held = if matches!(collected, Collected::Over) {

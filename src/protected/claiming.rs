@@ -3,7 +3,7 @@
 use super::reserving::InDoubt;
 use super::{Protected, Replay, Reservation};
 use crate::adapters::ledger::Ledger;
-use crate::adapters::ledger::entry::{Change, Claim, Doubt, Held, Outcome, Settlement, Trouble};
+use crate::adapters::ledger::entry::{Answer, Change, Claim, Held, Outcome, Settlement, Trouble};
 use crate::model::moment::Moment;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +38,8 @@ pub enum Settled {
     Free,
     /// It answered.
     Answered(Settlement),
-    /// Nobody can know.
-    Doubt(Doubt),
+    /// Nobody can know; with the vendor's answer, if there is one, though it leaves it open.
+    Doubt(Option<Answer>),
 }
 
 impl Protected {
@@ -75,46 +75,47 @@ impl Protected {
         settled: Settled,
         mut reservation: Reservation,
     ) -> Option<Reservation> {
-        let change = claimed.change(&settled);
-        match self.book.change(&claimed.ledger, change.clone()).await {
-            Ok(Outcome::Made) => {
-                self.settled(&mut claimed, &settled, &mut reservation);
-                Some(reservation)
-            }
-            outcome => {
-                self.say_unsettled(&outcome);
+        match self.write_down(&mut claimed, &settled, &mut reservation).await {
+            Ok(true) => return Some(reservation),
+            Ok(false) => self.say_unsettled("the entry is another one's"),
+            Err(trouble) => {
+                self.say_unsettled(&trouble.to_string());
                 let protected = Arc::clone(self);
                 self.run(async move {
-                    protected.owe(claimed, settled, reservation).await;
+                    let mut wait = AGAIN;
+                    loop {
+                        tokio::time::sleep(wait).await;
+                        wait = (wait * 2).min(AGAIN_MAX);
+                        let written =
+                            protected.write_down(&mut claimed, &settled, &mut reservation).await;
+                        // Until it is written, or the process ends: then it is unknown.
+                        if written.is_ok() {
+                            return;
+                        }
+                    }
                 });
-                None
             }
         }
+        None
     }
 
-    /// Until it is written down, or the process ends: then it is unknown.
-    async fn owe(&self, mut claimed: Claimed, settled: Settled, mut reservation: Reservation) {
-        let mut wait = AGAIN;
-        loop {
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(AGAIN_MAX);
-            let change = claimed.change(&settled);
-            match self.book.change(&claimed.ledger, change).await {
-                Ok(Outcome::Made) => {
-                    return self.settled(&mut claimed, &settled, &mut reservation);
-                }
-                // Somebody else holds the entry: nothing of ours is left to write.
-                Ok(_) => {
-                    claimed.open = false;
-                    return;
-                }
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn settled(&self, claimed: &mut Claimed, settled: &Settled, reservation: &mut Reservation) {
+    /// `false`: somebody else holds the entry, and nothing of ours is left to write.
+    async fn write_down(
+        &self,
+        claimed: &mut Claimed,
+        settled: &Settled,
+        reservation: &mut Reservation,
+    ) -> Result<bool, Trouble> {
+        let change = claimed.change(settled);
+        let is_made = self.book.change(&claimed.ledger, change).await? == Outcome::Made;
         claimed.open = false;
+        if is_made {
+            self.settled(claimed, settled, reservation);
+        }
+        Ok(is_made)
+    }
+
+    fn settled(&self, claimed: &Claimed, settled: &Settled, reservation: &mut Reservation) {
         // What was in doubt before is in doubt again.
         let doubt = InDoubt { claim: claimed.claim, first_sent: claimed.first_sent };
         let doubtful = reservation.again.take().is_some();
@@ -135,11 +136,7 @@ impl Protected {
         }
     }
 
-    fn say_unsettled(&self, outcome: &Result<Outcome, Trouble>) {
-        let why = match outcome {
-            Ok(_) => "the entry is another one's".to_owned(),
-            Err(trouble) => trouble.to_string(),
-        };
+    fn say_unsettled(&self, why: &str) {
         self.log.event("ledger-unsettled", &[("reason", why.into())]);
     }
 }
@@ -149,7 +146,7 @@ impl Claimed {
         match settled.clone() {
             Settled::Free => Change::Release(self.claim),
             Settled::Answered(settlement) => Change::Answer(self.claim, settlement),
-            Settled::Doubt(doubt) => Change::Doubt(self.claim, doubt),
+            Settled::Doubt(answer) => Change::Doubt(self.claim, answer),
         }
     }
 }
@@ -158,7 +155,7 @@ impl Claimed {
 impl Drop for Claimed {
     fn drop(&mut self) {
         if self.open {
-            let doubt = Change::Doubt(self.claim, Doubt::default());
+            let doubt = Change::Doubt(self.claim, None);
             self.ledger.submit(doubt, Box::new(|_| true));
         }
     }

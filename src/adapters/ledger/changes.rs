@@ -1,6 +1,6 @@
 //! What each change does to the rows of the embedded ledger, inside one transaction.
 
-use super::entry::{Answer, Change, Claim, Doubt, Entry, Held, NewClaim, Outcome, Purge};
+use super::entry::{Answer, Change, Claim, Entry, Held, NewClaim, Outcome, Purge};
 use super::entry::{Purged, Settlement, Standing, Trouble};
 use super::generation::Locks;
 use super::rows::{self, carried, code, trouble, whole};
@@ -54,7 +54,7 @@ impl Store for Rows {
             Change::Again(from) => self.claim_again(*from, now),
             Change::Answer(claim, settlement) => self.answer(*claim, settlement, now),
             Change::Release(claim) => self.release(*claim, now),
-            Change::Doubt(claim, doubt) => self.doubt(*claim, doubt, now),
+            Change::Doubt(claim, answer) => self.doubt(*claim, answer.as_ref(), now),
             Change::Resolve(id, found) => self.resolve(*id, None, found.as_ref(), now),
             Change::Found(claim, found) => {
                 self.resolve(claim.id, Some(claim.attempt), found.as_ref(), now)
@@ -178,11 +178,16 @@ impl Rows {
         Ok(Outcome::Made)
     }
 
-    fn doubt(&mut self, claim: Claim, doubt: &Doubt, now: Moment) -> rusqlite::Result<Outcome> {
+    fn doubt(
+        &mut self,
+        claim: Claim,
+        answer: Option<&Answer>,
+        now: Moment,
+    ) -> rusqlite::Result<Outcome> {
         if !self.is_ours(claim)? {
             return Ok(made(self.is_standing(claim, Standing::Unknown)?));
         }
-        if let Some(answer) = &doubt.answer {
+        if let Some(answer) = answer {
             // Never removed for its age: without a time.
             let kept = self.keep(claim.id, answer, None)?;
             self.run(
@@ -311,10 +316,7 @@ impl Rows {
     }
 
     fn is_ours(&self, claim: Claim) -> rusqlite::Result<bool> {
-        let found = "SELECT 1 FROM claims
-             WHERE id = ?1 AND attempt = ?2 AND generation = ?3 AND standing = 0";
-        let mut statement = self.connection.prepare_cached(found)?;
-        statement.exists(params![claim.id, claim.attempt, self.generation])
+        self.is_standing(claim, Standing::InFlight)
     }
 
     fn is_standing(&self, claim: Claim, standing: Standing) -> rusqlite::Result<bool> {

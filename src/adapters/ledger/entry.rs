@@ -138,13 +138,6 @@ pub enum Settlement {
     NotKept(Option<u16>),
 }
 
-/// Why nobody can know.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Doubt {
-    /// The vendor's answer, if there is one, though it leaves it open.
-    pub answer: Option<Answer>,
-}
-
 /// A step of removing what is old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purge {
@@ -195,8 +188,8 @@ pub enum Change {
     Answer(Claim, Settlement),
     /// The vendor certainly did not act.
     Release(Claim),
-    /// Nobody can know.
-    Doubt(Claim, Doubt),
+    /// Nobody can know; with the vendor's answer, if there is one, though it leaves it open.
+    Doubt(Claim, Option<Answer>),
     /// Somebody found out what came of an unknown entry; `None`: the vendor did not act.
     Resolve(i64, Option<Settlement>),
     /// Somebody found out what came of this attempt, if the entry is still unknown by it.

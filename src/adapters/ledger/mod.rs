@@ -31,7 +31,7 @@ pub mod writer;
 use crate::model::digest::Sha256;
 use crate::model::moment::Moment;
 use entry::{Answer, Change, Claim, Entry, Held, Outcome, Purged, Standing, Tally, Trouble};
-use entry::{Doubt, NewClaim, Purge, Settlement};
+use entry::{NewClaim, Purge, Settlement};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -139,8 +139,8 @@ pub trait Ledger: Send + Sync {
     ///
     /// # Errors
     /// Why it could not be written.
-    fn doubt(&self, claim: Claim, doubt: Doubt) -> Result<bool, Trouble> {
-        self.is_done(Change::Doubt(claim, doubt))
+    fn doubt(&self, claim: Claim, answer: Option<Answer>) -> Result<bool, Trouble> {
+        self.is_done(Change::Doubt(claim, answer))
     }
 
     /// Somebody found out; `false`: the entry is not unknown (any more).

@@ -71,8 +71,8 @@ impl ModelLedger {
                     row.settle(settlement, self.answer_bytes_max, now);
                 })
             }
-            Change::Doubt(claim, doubt) => self.of(&mut shared, claim, Standing::Unknown, |row| {
-                if let Some(answer) = doubt.answer {
+            Change::Doubt(claim, answer) => self.of(&mut shared, claim, Standing::Unknown, |row| {
+                if let Some(answer) = answer {
                     row.keep(answer, self.answer_bytes_max);
                 }
                 row.stand(Standing::Unknown, now);

@@ -243,7 +243,7 @@ fn what_is_kept_is_kept_as_long_as_promised() {
     let ledger = start();
     let claims: Vec<_> = (0..5).map(|number| answered(&ledger, &number.to_string())).collect();
     let doubtful = claimed(&ledger, "doubtful");
-    let doubt = super::super::entry::Doubt { answer: Some(answer("503")) };
+    let doubt = Some(answer("503"));
     assert_eq!(ledger.doubt(doubtful, doubt), Ok(true));
     claimed(&ledger, "in flight");
     let purge = Purge { retention: DAY * 30, answer_retention: DAY * 7, limit: 2 };

@@ -1,7 +1,7 @@
 //! What people see of a file, and what they take away of it.
 
 use super::super::copying::FileCopy;
-use super::super::entry::{Doubt, Entry, Standing};
+use super::super::entry::{Entry, Standing};
 use super::super::judged::is_held;
 use super::super::sqlite::Reader;
 use super::{Ledger, answered, claimed, new_claim, open};
@@ -22,7 +22,7 @@ fn claims_of_the_dead_are_unknown_and_of_the_living_in_flight() {
     let second = claimed(&living, "under way");
     answered(&living, "answered");
     let fourth = claimed(&living, "doubtful");
-    assert_eq!(living.doubt(fourth, Doubt::default()), Ok(true));
+    assert_eq!(living.doubt(fourth, None), Ok(true));
     let reader = Reader::open(&path, None).expect("opened");
     let listed = |standing, after, limit| {
         let entries = reader.judged_list(standing, after, limit).expect("listed");

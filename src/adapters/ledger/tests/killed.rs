@@ -1,6 +1,6 @@
 //! A process that is killed in the midst of its work: what it had been told is true afterward.
 
-use super::super::entry::{Doubt, Standing};
+use super::super::entry::Standing;
 use super::{Ledger, Settlement, answer, claimed, new_claim, open, try_open};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -35,7 +35,7 @@ fn work(ledger: &dyn Ledger, name: &str) {
         let claim = claimed(ledger, &key);
         say(&format!("claimed {key}"));
         let made = match number % 4 {
-            0 => ledger.doubt(claim, Doubt::default()),
+            0 => ledger.doubt(claim, None),
             1 => ledger.release(claim),
             _ => ledger.answer(claim, Settlement::Kept(answer(&key))),
         };

@@ -1,6 +1,6 @@
 //! A ledger with a key: what the file says without it, and what is noticed when it was touched.
 
-use super::super::entry::{Doubt, Standing, Unfit};
+use super::super::entry::{Standing, Unfit};
 use super::super::seal::EncryptionKey;
 use super::super::sqlite::{Reader, back_up};
 use super::{Held, Ledger, Path, Settings, Settlement, SqliteLedger, Trouble};
@@ -25,7 +25,7 @@ fn filled(path: &Path) -> SqliteLedger {
     record.key = Key::kept("secret-record".into(), Some(of));
     record.path = "/secret-path/INV7".into();
     let Ok(Held::Ours(claim)) = ledger.claim(record) else { panic!("not ours") };
-    let doubt = Doubt { answer: Some(answer("secret-doubt")) };
+    let doubt = Some(answer("secret-doubt"));
     assert_eq!(ledger.doubt(claim, doubt), Ok(true));
     claimed(&ledger, "secret-in-flight");
     ledger

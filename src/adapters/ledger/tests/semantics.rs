@@ -1,7 +1,7 @@
 //! The same random life of two or three processes, against the store with and without a key, and
 //! against the model.
 
-use super::super::entry::{Doubt, Entry, Outcome, Purge, Standing};
+use super::super::entry::{Entry, Outcome, Purge, Standing};
 use super::super::model::{Memory, ModelLedger};
 use super::{ANSWER_BYTES_MAX, Answer, Arc, Change, Claim, Clocks, Duration, Held, Ledger};
 use super::{EncryptionKey, Settings, key};
@@ -78,7 +78,7 @@ enum Step {
     Again { process: usize, claim: usize },
     Answer { process: usize, claim: usize, settlement: Settlement },
     Release { process: usize, claim: usize },
-    Doubt { process: usize, claim: usize, doubt: Doubt },
+    Doubt { process: usize, claim: usize, answer: Option<Answer> },
     Resolve { process: usize, claim: usize, found: Option<Settlement> },
     Found { process: usize, claim: usize, found: Option<Settlement> },
     Unheard { process: usize, key: u8 },
@@ -102,7 +102,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => proptest::option::of(200u16..599).prop_map(Settlement::NotKept),
     ];
     let found = proptest::option::of(settlement.clone());
-    let doubt = proptest::option::of(kept).prop_map(|answer| Doubt { answer });
+    let doubt = proptest::option::of(kept);
     let at = (process.clone(), claim);
     let step = prop_oneof![
         8 => (process.clone(), 0u8..4, any::<bool>())
@@ -112,8 +112,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             Step::Answer { process, claim, settlement }
         }),
         2 => at.clone().prop_map(|(process, claim)| Step::Release { process, claim }),
-        3 => (at.clone(), doubt).prop_map(|((process, claim), doubt)| {
-            Step::Doubt { process, claim, doubt }
+        3 => (at.clone(), doubt).prop_map(|((process, claim), answer)| {
+            Step::Doubt { process, claim, answer }
         }),
         1 => (at.clone(), found.clone()).prop_map(|((process, claim), found)| {
             Step::Found { process, claim, found }
@@ -188,8 +188,8 @@ impl Life<'_> {
             Step::Release { process, claim } => {
                 format!("{:?}", self.at(*process).release(self.of(*claim)))
             }
-            Step::Doubt { process, claim, doubt } => {
-                format!("{:?}", self.at(*process).doubt(self.of(*claim), doubt.clone()))
+            Step::Doubt { process, claim, answer } => {
+                format!("{:?}", self.at(*process).doubt(self.of(*claim), answer.clone()))
             }
             Step::Resolve { process, claim, found } => {
                 format!("{:?}", self.at(*process).resolve(self.of(*claim).id, found.clone()))

@@ -266,7 +266,7 @@ fn what_is_old_goes_while_others_come() {
     };
     answer_all("old");
     let doubtful = super::claimed(&ledger, "doubtful");
-    assert_eq!(ledger.doubt(doubtful, super::super::entry::Doubt::default()), Ok(true));
+    assert_eq!(ledger.doubt(doubtful, None), Ok(true));
     super::claimed(&ledger, "in flight");
     clocks.pass(HOUR * 2);
     let purged = thread::scope(|scope| {
