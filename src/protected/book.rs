@@ -5,7 +5,7 @@ use crate::adapters::ledger::entry::{Answer, Change, Entry, Outcome, Standing, T
 use crate::adapters::ledger::seal::EncryptionKey;
 use crate::adapters::ledger::sqlite::{Opened, Reader, Settings, SqliteLedger};
 use crate::adapters::ledger::writer::Commit;
-use crate::adapters::ledger::{Clocks, Ledger};
+use crate::adapters::ledger::{Ledger, World};
 use crate::adapters::log::Log;
 use crate::config;
 use crate::model::digest::Sha256;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak, mpsc};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How long a gateway waits for its ledger before it serves without.
@@ -58,24 +58,17 @@ enum Readable {
     File(Arc<Reader>),
 }
 
-/// The clocks of this machine.
-pub struct World(Instant);
-
-impl Default for World {
-    fn default() -> World {
-        World(Instant::now())
-    }
-}
-
-impl Clocks for World {
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn wall_ms(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    }
+/// What the store is told of the configuration.
+///
+/// # Errors
+/// The key does not fit, which the configuration has made sure of.
+pub fn settings(ledger: &config::Ledger) -> Result<Settings, String> {
+    Ok(Settings {
+        path: ledger.path.clone(),
+        create: ledger.create,
+        answer_bytes_max: usize::try_from(ledger.answer_bytes_max).unwrap_or(usize::MAX),
+        encryption_key: ledger.encryption_key.as_ref().map(EncryptionKey::of).transpose()?,
+    })
 }
 
 impl Book {
@@ -90,12 +83,7 @@ impl Book {
             made: Mutex::default(),
         });
         let (tell, told) = mpsc::sync_channel(1);
-        let of = Settings {
-            path: settings.path.clone(),
-            create: settings.create,
-            answer_bytes_max: usize::try_from(settings.answer_bytes_max).unwrap_or(usize::MAX),
-            encryption_key: settings.encryption_key.as_ref().map(EncryptionKey::of).transpose()?,
-        };
+        let of = self::settings(settings)?;
         let (path, key) = (settings.path.clone(), of.encryption_key.clone());
         let opener = Opener { settings: of, commits, log };
         let weak = Arc::downgrade(&shared);

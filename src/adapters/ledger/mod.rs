@@ -28,10 +28,11 @@ pub mod sqlite;
 mod steady;
 pub mod writer;
 
+pub use steady::World;
+
 use crate::model::digest::Sha256;
 use crate::model::moment::Moment;
-use entry::{Answer, Change, Claim, Entry, Held, Outcome, Purged, Standing, Tally, Trouble};
-use entry::{NewClaim, Purge, Settlement};
+use entry::{Answer, Change, Entry, Outcome, Settlement, Standing, Tally, Trouble};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -96,87 +97,12 @@ pub trait Ledger: Send + Sync {
         told.recv().unwrap_or(Err(Trouble::Closed))
     }
 
-    /// Claims a key, or says who has it.
-    ///
-    /// # Errors
-    /// Why it could not be written.
-    fn claim(&self, claim: NewClaim) -> Result<Held, Trouble> {
-        match self.change(Change::Claim(Box::new(claim)))? {
-            Outcome::Held(held) => Ok(held),
-            _ => Err(Trouble::Closed),
-        }
-    }
-
-    /// Claims an unknown entry for another attempt; `from`: the attempt that is unknown.
-    ///
-    /// # Errors
-    /// Why it could not be written.
-    fn claim_again(&self, from: Claim) -> Result<Held, Trouble> {
-        match self.change(Change::Again(from))? {
-            Outcome::Held(held) => Ok(held),
-            _ => Err(Trouble::Closed),
-        }
-    }
-
-    /// The vendor answered. The same once more changes nothing.
-    ///
-    /// # Errors
-    /// Why it could not be written.
-    fn answer(&self, claim: Claim, settlement: Settlement) -> Result<bool, Trouble> {
-        self.is_done(Change::Answer(claim, settlement))
-    }
-
-    /// The vendor certainly did not act in this attempt: the key is free, unless an earlier
-    /// attempt is still in doubt.
-    ///
-    /// # Errors
-    /// Why it could not be written.
-    fn release(&self, claim: Claim) -> Result<bool, Trouble> {
-        self.is_done(Change::Release(claim))
-    }
-
-    /// Nobody can know whether the vendor acted.
-    ///
-    /// # Errors
-    /// Why it could not be written.
-    fn doubt(&self, claim: Claim, answer: Option<Answer>) -> Result<bool, Trouble> {
-        self.is_done(Change::Doubt(claim, answer))
-    }
-
     /// Somebody found out; `false`: the entry is not unknown (any more).
     ///
     /// # Errors
     /// Why it could not be written.
     fn resolve(&self, id: i64, found: Option<Settlement>) -> Result<bool, Trouble> {
-        self.is_done(Change::Resolve(id, found))
-    }
-
-    /// Somebody found out what came of this attempt; `false`: the entry is not unknown, or there
-    /// was another attempt since.
-    ///
-    /// # Errors
-    /// Why it could not be written.
-    fn found(&self, claim: Claim, found: Option<Settlement>) -> Result<bool, Trouble> {
-        self.is_done(Change::Found(claim, found))
-    }
-
-    /// Removes some of what is older than it has to be, and looks for dead processes.
-    ///
-    /// # Errors
-    /// Why it could not be written.
-    fn purge(&self, purge: Purge) -> Result<Purged, Trouble> {
-        match self.change(Change::Purge(purge))? {
-            Outcome::Purged(purged) => Ok(purged),
-            _ => Err(Trouble::Closed),
-        }
-    }
-
-    /// A change that is made or meets another state than it needs.
-    ///
-    /// # Errors
-    /// Why it could not be written.
-    fn is_done(&self, change: Change) -> Result<bool, Trouble> {
-        Ok(self.change(change)? == Outcome::Made)
+        Ok(self.change(Change::Resolve(id, found))? == Outcome::Made)
     }
 }
 

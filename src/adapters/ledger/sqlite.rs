@@ -112,15 +112,6 @@ impl SqliteLedger {
         self.generation.number
     }
 
-    /// Copies the ledger, as of one moment, into a file that is not there yet. Blocks; nobody
-    /// who writes waits for it.
-    ///
-    /// # Errors
-    /// Why that can't be done.
-    pub fn back_up(&self, to: &Path) -> Result<(), Trouble> {
-        back_up(&self.reader.path, to)
-    }
-
     /// One whose holder is dead is unknown, whatever is written.
     fn judged(&self, entry: Option<Entry>) -> Result<Option<Entry>, Trouble> {
         let Some(entry) = entry else { return Ok(None) };

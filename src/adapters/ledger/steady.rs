@@ -7,10 +7,31 @@
 use super::Clocks;
 use crate::model::moment::Moment;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// As much of a gap between two processes counts.
 const GAP_MAX: Duration = Duration::from_secs(86_400);
+
+/// The clocks of this machine.
+#[derive(Debug)]
+pub struct World(Instant);
+
+impl Default for World {
+    fn default() -> World {
+        World(Instant::now())
+    }
+}
+
+impl Clocks for World {
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn wall_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
 
 /// The clock, from where another process left it.
 pub struct Steady {

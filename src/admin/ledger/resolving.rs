@@ -13,7 +13,7 @@ use axum::extract::{Extension, Request, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Octets of a request besides the answer's body.
@@ -52,8 +52,6 @@ pub async fn resolve(
     let doing = tokio::spawn(async move {
         let settled = settle(&state, id, &verdict).await;
         if let Some(line) = audit(&settled, id, &verdict, by.0, Some(&peer.0.to_string())) {
-            let line: Vec<(&str, Value)> =
-                line.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
             state.log.event("audit", &line);
         }
         told(settled, &verdict)
@@ -100,7 +98,7 @@ pub fn audit(
     verdict: &Verdict,
     by: &str,
     from: Option<&str>,
-) -> Option<Map<String, Value>> {
+) -> Option<Vec<(&'static str, Value)>> {
     let (entry, result, reason) = match settled {
         Settled::Done(entry) => (Some(entry), "done", None),
         Settled::Otherwise(entry) => (Some(entry), "refused", Some(entry.standing.word())),
@@ -108,23 +106,22 @@ pub fn audit(
         Settled::Gone => return None,
     };
     let of = entry.map(|entry| &entry.of);
-    let line = json!({
-        "action": "ledger-resolved",
-        "result": result,
-        "by": by,
-        "address": from,
-        "id": id,
-        "client": of.map(|of| &*of.client),
-        "vendor": of.map(|of| &*of.vendor),
-        "route": of.map(|of| &*of.route),
-        "correlation_id": of.map(|of| &*of.correlation),
-        "as": verdict.word(),
-        "status": verdict.status(),
-        "why": verdict.why,
-        "reason": reason,
-    });
-    let Value::Object(mut line) = line else { return None };
-    line.retain(|_, value| !value.is_null());
+    let mut line = vec![
+        ("action", "ledger-resolved".into()),
+        ("result", result.into()),
+        ("by", by.into()),
+        ("address", from.into()),
+        ("id", id.into()),
+        ("client", of.map(|of| &*of.client).into()),
+        ("vendor", of.map(|of| &*of.vendor).into()),
+        ("route", of.map(|of| &*of.route).into()),
+        ("correlation_id", of.map(|of| &*of.correlation).into()),
+        ("as", verdict.word().into()),
+        ("status", verdict.status().into()),
+        ("why", verdict.why.as_deref().into()),
+        ("reason", reason.into()),
+    ];
+    line.retain(|(_, value): &(&str, Value)| !value.is_null());
     Some(line)
 }
 

@@ -2,16 +2,16 @@
 
 use super::Failure;
 use crate::adapters::clock;
-use crate::adapters::ledger::Ledger;
 use crate::adapters::ledger::entry::{Standing, Trouble, Unfit};
 use crate::adapters::ledger::seal::EncryptionKey;
 use crate::adapters::ledger::sqlite::{Reader, Settings, SqliteLedger, back_up};
+use crate::adapters::ledger::{Ledger, World};
 use crate::admin::ledger::resolving::{Settled, after, audit, otherwise};
 use crate::admin::ledger::taking::Lines;
 use crate::admin::ledger::verdict::Verdict;
 use crate::admin::ledger::{NO_SUCH, Page, shown};
 use crate::config::{self, Config};
-use crate::protected::book::World;
+use crate::protected::book::settings;
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::io::Write;
@@ -51,10 +51,9 @@ impl File {
             Err(trouble) => Settled::Failed(None, trouble),
         };
         if let Some(members) = audit(&settled, id, &verdict, BY, None) {
-            let mut line = Map::new();
-            line.insert("time".to_owned(), clock::timestamp().into());
-            line.insert("event".to_owned(), "audit".into());
-            line.extend(members);
+            let begin = [("time", clock::timestamp().into()), ("event", "audit".into())];
+            let line = begin.into_iter().chain(members);
+            let line: Map<_, _> = line.map(|(name, value)| (name.to_owned(), value)).collect();
             eprintln!("{}", json!(line));
         }
         match settled {
@@ -66,12 +65,8 @@ impl File {
     }
 
     fn settle(&self, id: i64, verdict: &Verdict) -> Result<Settled, Trouble> {
-        let settings = Settings {
-            path: self.0.path.clone(),
-            create: false,
-            answer_bytes_max: usize::try_from(self.0.answer_bytes_max).unwrap_or(usize::MAX),
-            encryption_key: self.key().map_err(Trouble::Failed)?,
-        };
+        let settings = settings(&self.0).map_err(Trouble::Failed)?;
+        let settings = Settings { create: false, ..settings };
         // Claims of the gateway that died become unknown by that.
         let (ledger, _) =
             SqliteLedger::open(&settings, Arc::new(World::default()), Box::new(|_| ()))?;

@@ -53,13 +53,6 @@ impl Taking {
     }
 }
 
-/// Of a request whose body is here.
-pub fn of(head: &Head<'_>, body: &[u8]) -> Fingerprint {
-    let mut taking = Taking::begin(head);
-    taking.add(body);
-    taking.finish()
-}
-
 fn write_head(head: &Head<'_>, write: &mut impl FnMut(&[u8])) {
     write(&[FORM]);
     part(head.method.as_bytes(), write);
@@ -133,7 +126,11 @@ mod tests {
         }
 
         fn fingerprint(&self) -> Fingerprint {
-            self.with_head(|head| of(head, &self.body))
+            self.with_head(|head| {
+                let mut taking = Taking::begin(head);
+                taking.add(&self.body);
+                taking.finish()
+            })
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::super::entry::Standing;
 use super::super::sqlite::{Reader, SqliteLedger};
+use super::Direct;
 use super::{Answer, Arc, Held, Ledger, ManualClocks, Path, PathBuf, Settlement, Trouble};
 use super::{claimed, key, new_claim, sealed};
 use crate::model::digest::Sha256;

@@ -4,6 +4,7 @@ use super::super::copying::FileCopy;
 use super::super::entry::{Entry, Standing};
 use super::super::judged::is_held;
 use super::super::sqlite::Reader;
+use super::Direct;
 use super::{Ledger, answered, claimed, new_claim, open};
 use std::fs;
 

@@ -1,6 +1,7 @@
 //! A process that is killed in the midst of its work: what it had been told is true afterward.
 
 use super::super::entry::Standing;
+use super::Direct;
 use super::{Ledger, Settlement, answer, claimed, new_claim, open, try_open};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};

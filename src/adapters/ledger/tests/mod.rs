@@ -8,7 +8,7 @@ mod sealed;
 mod semantics;
 mod together;
 
-use super::entry::{Answer, Change, Claim, Held, NewClaim, Settlement};
+use super::entry::{Answer, Change, Claim, Held, NewClaim, Outcome, Purge, Purged, Settlement};
 use super::seal::EncryptionKey;
 use super::sqlite::{Opened, Settings, SqliteLedger};
 use super::{Clocks, Ledger, Trouble};
@@ -19,6 +19,52 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// Each change by itself, waited for: what a store does, as tests ask it.
+pub trait Direct: Ledger {
+    fn claim(&self, claim: NewClaim) -> Result<Held, Trouble> {
+        match self.change(Change::Claim(Box::new(claim)))? {
+            Outcome::Held(held) => Ok(held),
+            _ => Err(Trouble::Closed),
+        }
+    }
+
+    fn claim_again(&self, from: Claim) -> Result<Held, Trouble> {
+        match self.change(Change::Again(from))? {
+            Outcome::Held(held) => Ok(held),
+            _ => Err(Trouble::Closed),
+        }
+    }
+
+    fn answer(&self, claim: Claim, settlement: Settlement) -> Result<bool, Trouble> {
+        is_done(self, Change::Answer(claim, settlement))
+    }
+
+    fn release(&self, claim: Claim) -> Result<bool, Trouble> {
+        is_done(self, Change::Release(claim))
+    }
+
+    fn doubt(&self, claim: Claim, answer: Option<Answer>) -> Result<bool, Trouble> {
+        is_done(self, Change::Doubt(claim, answer))
+    }
+
+    fn found(&self, claim: Claim, found: Option<Settlement>) -> Result<bool, Trouble> {
+        is_done(self, Change::Found(claim, found))
+    }
+
+    fn purge(&self, purge: Purge) -> Result<Purged, Trouble> {
+        match self.change(Change::Purge(purge))? {
+            Outcome::Purged(purged) => Ok(purged),
+            _ => Err(Trouble::Closed),
+        }
+    }
+}
+
+impl<L: Ledger + ?Sized> Direct for L {}
+
+fn is_done(ledger: &(impl Ledger + ?Sized), change: Change) -> Result<bool, Trouble> {
+    Ok(ledger.change(change)? == Outcome::Made)
+}
 
 /// Clocks that a test moves.
 #[derive(Default)]

@@ -3,6 +3,7 @@
 use super::super::entry::{Standing, Unfit};
 use super::super::seal::EncryptionKey;
 use super::super::sqlite::{Reader, back_up};
+use super::Direct;
 use super::{Held, Ledger, Path, Settings, Settlement, SqliteLedger, Trouble};
 use super::{answer, claimed, key, new_claim, sealed, settings, try_open_by};
 use crate::stages::idempotency::key::{Key, Record};
@@ -45,8 +46,9 @@ fn every_file(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn the_files_say_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let ledger = filled(&folder.path().join("ledger.db"));
-    ledger.back_up(&folder.path().join("copy.db")).expect("backed up");
+    let path = folder.path().join("ledger.db");
+    let ledger = filled(&path);
+    back_up(&path, &folder.path().join("copy.db")).expect("backed up");
     let identity = &new_claim("secret-0").identity().0[..16];
     let fingerprint = new_claim("secret-0").fingerprint.0.0;
     let octets: [&[u8]; 5] = [b"secret", b"text/plain", identity, &fingerprint, &[7; 32]];

@@ -3,6 +3,7 @@
 
 use super::super::entry::{Entry, Outcome, Purge, Standing};
 use super::super::model::{Memory, ModelLedger};
+use super::Direct;
 use super::{ANSWER_BYTES_MAX, Answer, Arc, Change, Claim, Clocks, Duration, Held, Ledger};
 use super::{EncryptionKey, Settings, key};
 use super::{ManualClocks, NewClaim, Settlement, SqliteLedger, answer, new_claim, settings};

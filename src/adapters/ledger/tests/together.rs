@@ -3,6 +3,7 @@
 use super::super::entry::{Outcome, Purge, Standing};
 use super::super::sqlite::SqliteLedger;
 use super::super::writer::{Commit, Store, Writer};
+use super::Direct;
 use super::{Arc, Change, Claim, Duration, Held, Ledger, ManualClocks, Mutex, Trouble};
 use super::{new_claim, open, settings};
 use std::sync::mpsc;
