@@ -122,16 +122,14 @@ fn claim(
 }
 
 fn map(exchange: &Exchange, route: &Route, headers: &HeaderMap, key: Option<&Key>) -> Mapped {
-    let path = rest(exchange);
-    let reconcile = route.protection.reconcile.as_ref();
     let write = mapping::Write {
         client: exchange.client().map_or("", |client| client.name()),
         vendor: &route.vendor.name,
         method: &exchange.arrival.method,
-        path,
+        path: rest(exchange),
         query: exchange.arrival.query.as_deref(),
         headers,
-        creates: reconcile.is_none_or(|reconcile| reconcile.is_of(path)),
+        reconcile: route.protection.reconcile.as_deref(),
     };
     mapping::map(&write, &route.protection.sources, key, route.vendor.vendor_key.as_ref())
 }

@@ -67,13 +67,11 @@ struct Lookup<'a> {
 impl<'a> Lookup<'a> {
     fn parse(notes: &mut Notes, typed: &'a At<String>, reads: &[Read]) -> Option<Lookup<'a>> {
         let parsed = Lookup::read(&typed.value, reads);
-        let lookup = parsed
-            .map_err(|message| {
-                let help = format!("write it as in {EXAMPLE}, the path behind `base_url`");
-                notes.problem("bad-reconcile", &typed.span, message, help);
-            })
-            .ok()?;
-        Some(lookup)
+        let told = parsed.map_err(|message| {
+            let help = format!("write it as in {EXAMPLE}, the path behind `base_url`");
+            notes.problem("bad-reconcile", &typed.span, message, help);
+        });
+        told.ok()
     }
 
     fn read(typed: &'a str, reads: &[Read]) -> Result<Lookup<'a>, String> {
@@ -125,20 +123,20 @@ fn holes(target: &str) -> Result<(String, Vec<Hole>), String> {
         let at = target.len() - rest.len() + before.len();
         let open = || format!("there is a `{{` without its `}}` in {}", quoted(target));
         let (name, tail) = behind.split_once('}').ok_or_else(open)?;
-        let number = || name.parse().ok().filter(|n| (1..=SEGMENTS_MAX).contains(n));
-        let segment = match name {
-            "key" => None,
-            // Neither `+5` nor `05`.
-            _ if name.starts_with(|first: char| matches!(first, '1'..='9')) => number(),
-            _ => Some(0),
-        };
-        if segment == Some(0) || (segment.is_none() && name != "key") {
+        // Neither `+5` nor `05`.
+        let number = Some(name).filter(|name| !name.starts_with(['+', '0']));
+        let number = number.and_then(|digits| digits.parse().ok());
+        let unknown = || {
             let unknown = format!("{{{name}}}");
-            return Err(format!(
+            format!(
                 "there is no placeholder {}: there are `{{key}}` and `{{1}}` to `{{64}}`",
                 quoted(&unknown)
-            ));
-        }
+            )
+        };
+        let segment = match name {
+            "key" => None,
+            _ => Some(number.filter(|n| (1..=SEGMENTS_MAX).contains(n)).ok_or_else(unknown)?),
+        };
         holes.push(Hole { at, segment });
         plain.push_str(before);
         plain.push('0');

@@ -24,8 +24,9 @@ pub struct Reconcile {
     /// of the look-up up to the segment (or the query) that holds `{key}`, and only that.
     pub creates: Vec<PathPattern>,
 }
+
 /// The place of the value in a look-up's target.
-pub const KEY: &str = "{key}";
+const KEY: &str = "{key}";
 
 impl Reconcile {
     /// Whether a POST to this path, after the route's prefix, creates what is looked up.

@@ -7,6 +7,7 @@
 
 use super::Protection;
 use super::key::{Key, Source};
+use super::lookup::Reconcile;
 use super::vendor_key::{Format, derive};
 use crate::model::query;
 use crate::profile::when::Pointer;
@@ -79,8 +80,14 @@ pub struct Write<'a> {
     pub query: Option<&'a str>,
     /// Its fields.
     pub headers: &'a HeaderMap,
-    /// Whether its path is one whose POST creates a record.
-    pub creates: bool,
+    /// How a create is looked up: it says which paths create.
+    pub reconcile: Option<&'a Reconcile>,
+}
+
+impl Write<'_> {
+    fn creates(&self) -> bool {
+        self.method == "POST" && self.reconcile.is_none_or(|it| it.is_of(self.path))
+    }
 }
 
 /// What changes in a write on its way to the vendor.
@@ -174,7 +181,7 @@ fn put(
         Place::Body(_) | Place::Path(_) if names_record => return,
         Place::Body(pointer) => mapped.member = Some(pointer.clone()),
         Place::Path(name) => {
-            if write.method != "POST" || !write.creates {
+            if !write.creates() {
                 return;
             }
             mapped.method = Some(Method::PUT);
@@ -201,6 +208,7 @@ pub fn body_with(body: &[u8], pointer: &Pointer, value: &str) -> Option<Vec<u8>>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::when::When;
     use crate::stages::idempotency::key::Record;
     use std::sync::LazyLock;
 
@@ -213,9 +221,17 @@ mod tests {
         fields
     });
 
+    static RECONCILE: LazyLock<Reconcile> = LazyLock::new(|| Reconcile {
+        method: "GET".into(),
+        target: "/orders/{key}".into(),
+        executed: When::default(),
+        not_executed: When::default(),
+        creates: Vec::new(),
+    });
+
     fn write<'a>(method: &'a str, path: &'a str, query: Option<&'a str>) -> Write<'a> {
-        let (headers, creates) = (&*FIELDS, path == "/orders");
-        Write { client: "c", vendor: "v", method, path, query, headers, creates }
+        let (headers, reconcile) = (&*FIELDS, Some(&*RECONCILE));
+        Write { client: "c", vendor: "v", method, path, query, headers, reconcile }
     }
 
     fn vendor_key(place: Place) -> VendorKey {
