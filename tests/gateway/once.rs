@@ -70,6 +70,7 @@ async fn the_same_question_gets_the_same_answer() {
     assert_eq!((later.status, later.text()), (first.status, first.text()));
     assert_eq!(later.field("x-original-correlation-id"), first.field("x-correlation-id"));
     assert_eq!(later.field("location"), first.field("location"));
+    assert_eq!(later.field("set-cookie"), None);
     vendor.only();
     assert_eq!(gateway.metric("erpgate_ledger_entries{state=\"answered\"}").await, 1.0);
 }
@@ -345,4 +346,58 @@ async fn a_new_ledger_is_said_to_be_new() {
     std::fs::remove_file(folder.path().join("data/ledger.db")).expect("removed");
     assert_eq!(Process::run(&folder, &[]).exit_status().await, 1);
     assert!(!folder.path().join("data/ledger.db").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_too_large_uses_no_key() {
+    let vendor = Vendor::answering(|_| created()).await;
+    let gateway = gateway(&vendor, "body_max = \"1KiB\"").await;
+    let body = |octets: usize| "x".repeat(octets);
+    assert_eq!(gateway.send(post("/orders", "k", &body(1025))).await.slug(), "payload-too-large");
+    assert_eq!(gateway.send(post("/orders", "k", &body(1024))).await.status, 201);
+    assert_eq!(gateway.send(post("/orders", "none", "")).await.status, 201);
+    assert_eq!(vendor.seen().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_an_end_is_settled_before_it_is_given() {
+    let chunks = format!("bb8\r\n{}\r\n", "x".repeat(3000));
+    let head = "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let octets = format!("{head}{chunks}").into_bytes();
+    let vendor = Vendor::answering(move |_| Reply::Octets(octets.clone())).await;
+    let of_vendor = to_vendor(vendor.address, "", "");
+    let gateway =
+        UnderTest::start(&format!("[ledger]\nanswer_max = \"2KiB\"\n{HEAD}{of_vendor}")).await;
+    let mut raw = gateway.connect().await;
+    raw.send(post("/orders", "k", "{}")).await;
+    let again = wait_for("the status to be settled", async || {
+        let again = gateway.send(post("/orders", "k", "{}")).await;
+        (again.slug() == "answer-not-kept").then_some(again)
+    })
+    .await;
+    assert_eq!(again.json()["executed"], "yes");
+    vendor.only();
+    drop(raw);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_cannot_be_written_is_still_read() {
+    let vendor = Vendor::answering(|_| created()).await;
+    let gateway_before = gateway(&vendor, "").await;
+    assert_eq!(gateway_before.send(post("/orders", "k", "{}")).await.status, 201);
+    let folder = gateway_before.leave().await;
+    let gateway = UnderTest::start_in(folder).await;
+    let path = gateway.folder.path().join("data/ledger.db");
+    let other = rusqlite::Connection::open(path).expect("opened");
+    other.execute_batch("BEGIN IMMEDIATE").expect("held by somebody else");
+    let refused = gateway.send(post("/orders", "new", "{}")).await;
+    assert_told(&refused, "ledger-unavailable", "no", true);
+    let again = gateway.send(post("/orders", "k", "{}")).await;
+    assert_eq!(again.field("idempotency-replayed").as_deref(), Some("true"));
+    assert!(gateway.admin_get("/readyz").await.text().contains("ledger busy"));
+    assert_eq!(gateway.metric("erpgate_ledger_available").await, 0.0);
+    vendor.only();
+    other.execute_batch("ROLLBACK").expect("let go");
+    assert_eq!(gateway.send(post("/orders", "new", "{}")).await.status, 201);
+    assert_eq!(gateway.metric("erpgate_ledger_available").await, 1.0);
 }
