@@ -2,10 +2,10 @@
 
 use super::places::{Met, Place, Waiting};
 use super::{Protected, Replay};
-use crate::adapters::ledger::entry::{Claim, Entry, NewClaim};
+use crate::adapters::ledger::entry::{Claim, Entry, NewClaim, Standing};
 use crate::model::digest::Sha256;
 use crate::model::moment::Moment;
-use crate::stages::idempotency::{Ambiguous, Decision, Protection, State};
+use crate::stages::idempotency::{Ambiguous, Decision, Protection};
 use crate::stages::idempotency::{decide, executed, protects};
 use std::sync::Arc;
 
@@ -111,12 +111,10 @@ impl Protected {
         let place = loop {
             match self.places.enter(write.identity, write.claim.fingerprint) {
                 Met::Nobody(place) => break place,
+                // One who only looks may find that the key is answered, or another's.
                 Met::Somebody { same, mut waiting } => {
-                    // One who only looks may find that the key is answered, or another's.
-                    match (waiting.is_kept().await, same) {
-                        (true, true) => return Reserved::InFlight(Some(waiting)),
-                        (true, false) => return Reserved::Mismatch,
-                        (false, _) => {}
+                    if waiting.is_kept().await {
+                        return self.beside(write, same, waiting).await;
                     }
                 }
             }
@@ -149,6 +147,21 @@ impl Protected {
         }
     }
 
+    /// Somebody has the key in this process. While he waits for the vendor, another process, which
+    /// this one replaces, may have had it answered.
+    async fn beside(&self, write: &Write, same: bool, waiting: Waiting) -> Reserved {
+        let entry = self.book.look(write.identity).await.ok().flatten();
+        let answered = entry.filter(|entry| entry.standing == Standing::Answered);
+        let Some(entry) = answered else {
+            return if same { Reserved::InFlight(Some(waiting)) } else { Reserved::Mismatch };
+        };
+        match entry.of.fingerprint == write.claim.fingerprint {
+            true if entry.kept => self.replay(write, Some(entry)).await,
+            true => Reserved::NotKept { executed: executed(entry.status) },
+            false => Reserved::Mismatch,
+        }
+    }
+
     async fn replay(&self, write: &Write, entry: Option<Entry>) -> Reserved {
         let Some(entry) = entry else { return Reserved::Unavailable };
         let answer = match self.book.answer_of(entry.claim.id).await {
@@ -161,7 +174,7 @@ impl Protected {
         };
         let fingerprint = write.claim.fingerprint;
         let replay = Replay { fingerprint, original: entry.of.correlation.clone(), answer };
-        if matches!(entry.known().state, State::Answered { .. }) {
+        if entry.standing == Standing::Answered {
             self.keep_at_hand(write.identity, replay.clone());
         }
         Reserved::Replay(Arc::new(replay))

@@ -3,7 +3,7 @@
 use crate::once::post;
 use crate::support::under_test::{HEAD, to_vendor};
 use crate::support::vendor::field;
-use crate::support::{Reply, UnderTest, Vendor};
+use crate::support::{Reply, UnderTest, Vendor, wait_for};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -68,4 +68,34 @@ async fn who_can_not_be_asked_again_may_have_acted() {
             assert_eq!(vendor.seen().len(), 2);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_had_answered_is_told_beside_one_who_waits() {
+    let vendor = Vendor::answering(|request| match request.contains("/slow") {
+        true => Reply::Hang,
+        false => Reply::text("201 Created\r\nContent-Length: 4", "made"),
+    })
+    .await;
+    let shared = tempfile::tempdir().expect("a folder");
+    let ledger = shared.path().join("ledger.db");
+    let of_vendor = to_vendor(vendor.address, "concurrency = 1", "");
+    let config = format!("[ledger]\npath = \"{}\"\n{HEAD}{of_vendor}", ledger.display());
+    let (old, new) = (UnderTest::start(&config).await, UnderTest::start(&config).await);
+    let mut slow = new.connect().await;
+    slow.send(post("/slow", "slow", "{}")).await;
+    wait_for("the vendor", async || (!vendor.seen().is_empty()).then_some(())).await;
+    let mut waiting = new.connect().await;
+    waiting.send(post("/orders", "k", "{}")).await;
+    wait_for("a queue", async || {
+        (new.metric("erpgate_pool_queue_depth{pool=\"v\"}").await == 1.0).then_some(())
+    })
+    .await;
+    assert_eq!(new.send(post("/orders", "k", "{}")).await.slug(), "request-in-flight");
+    assert_eq!(old.send(post("/orders", "k", "{}")).await.status, 201);
+    let again = new.send(post("/orders", "k", "{}")).await;
+    assert_eq!((again.status, again.text().as_str()), (201, "made"));
+    assert_eq!(again.field("idempotency-replayed").as_deref(), Some("true"));
+    assert_eq!(new.send(post("/orders", "k", "[]")).await.slug(), "idempotency-key-reused");
+    assert_eq!(vendor.seen().len(), 2);
 }

@@ -126,9 +126,13 @@ async fn replace(stage: &mut Stage, dice: &mut StdRng) {
     let mut new = Process::start(&stage.site, &["--replace"]);
     match dice.random_range(0..10) {
         0..7 => {
-            if let Err(words) = succeeds(stage, &mut new).await {
-                stage.clients.journal.violates(Violation::Ended(words));
-                return;
+            match succeeds(stage, &mut new).await {
+                Ok(true) => {}
+                Ok(false) => return follows(stage).await,
+                Err(words) => {
+                    stage.clients.journal.violates(Violation::Ended(words));
+                    return;
+                }
             }
             stage.clients.journal.count("replacements");
             let mut old = std::mem::replace(&mut stage.gateway, new);
@@ -165,17 +169,21 @@ async fn replace(stage: &mut Stage, dice: &mut StdRng) {
 /// has failed.
 const TOO_SOON_MAX: usize = 20;
 
-async fn succeeds(stage: &Stage, new: &mut Process) -> Result<(), String> {
+/// `false`: its predecessor leaves already, told so by one that was killed then.
+async fn succeeds(stage: &mut Stage, new: &mut Process) -> Result<bool, String> {
     for _ in 0..TOO_SOON_MAX {
         match new.serves().await {
             Err(words) if words.contains("Address already in use") => {
                 stage.clients.journal.count("successors that came too soon");
+                if stage.gateway.leaves() {
+                    return Ok(false);
+                }
                 *new = Process::start(&stage.site, &["--replace"]);
             }
-            served => return served,
+            served => return served.map(|()| true),
         }
     }
-    new.serves().await
+    new.serves().await.map(|()| true)
 }
 
 /// Either the successor had begun to serve, or its predecessor goes on.
